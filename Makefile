@@ -1,0 +1,48 @@
+# `make quickstart` and `make test` need nothing before them. Everything goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install quickstart test check bench docs clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make quickstart   run the main job on the embedded sample world (installs first)"
+	@echo "make test         run all tests (installs first)"
+	@echo "make check        lint, types, layers, budgets"
+	@echo "make bench        benchmarks, results in benchmarks/results/"
+	@echo "make docs         write the generated pages of docs/"
+
+install: $(STAMP)
+
+# torch comes first and pinned: any other version that pip would choose brings its own CUDA.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hanlin needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,cpu,dev]'
+	touch $(STAMP)
+
+quickstart: $(STAMP)
+	$(BIN)/hanlin run quickstart
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m pytest -q tests/architecture
+
+bench: $(STAMP)
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

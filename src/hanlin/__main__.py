@@ -1,0 +1,5 @@
+"""`python -m hanlin`: the same as the `hanlin` command."""
+
+from hanlin.cli.main import main
+
+main()

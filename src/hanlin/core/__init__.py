@@ -1,0 +1,1 @@
+"""Line 0: errors, strict config, records, artifacts, files, lazy tables. No heavy imports."""
