@@ -209,6 +209,8 @@ def _explain(
     if error["type"] == "missing":
         return f"{place}: this key is needed"
     message = error["msg"].removeprefix("Value error, ")
+    if isinstance(error["input"], dict):  # a rule across several keys: the message names them
+        return f"{place.removesuffix(': ')}: {message}"
     return f"{place}: {message} (got {error['input']!r:.80})"
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise os_error(error, path) from error
 
 
@@ -70,8 +70,13 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> int:
     except OSError as error:
         raise os_error(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
     return count
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):  # the first error is the one to tell
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

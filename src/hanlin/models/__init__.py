@@ -1,0 +1,1 @@
+"""Line 3: load, grow, make and size a model."""

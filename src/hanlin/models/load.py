@@ -1,0 +1,135 @@
+"""How is a model loaded: safely, completely, and together with the tokenizer it was made for?
+
+The only place where models are loaded: local folder or hub id, safetensors only, no remote code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hanlin.core.errors import InputError, ResourceError
+from hanlin.core.extras import require
+from hanlin.models import manifest
+from hanlin.models.save import quiet_transformers
+from hanlin.tokenization.hub import TOKENIZER_FILES, local_folder
+from hanlin.tokenization.load import Tokenizer
+from hanlin.tokenization.load import load as load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+MODEL_FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def model_folder(path: str | Path) -> Path:
+    """Return the local folder of a model, fetched from the hub where needed.
+
+    Raises:
+        InputError: it is no model folder; the message says what is missing.
+    """
+    files = (*MODEL_FILES, *TOKENIZER_FILES)
+    folder = local_folder(path, files=files, purpose="loading a model")
+    if not folder.is_dir():
+        raise InputError(
+            f"{path} is a file, not a model folder",
+            why="a model is a folder in the Hugging Face layout",
+            fix="give the folder that holds config.json and the .safetensors files",
+        )
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{path} is not a model: it has no config.json",
+            why="a model folder in the Hugging Face layout has config.json, *.safetensors and a "
+            "tokenizer",
+            fix="give such a folder or a hub id, or make a small one: "
+            "hanlin model base --config FILE --out DIR",
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(
+            f"{path} holds no *.safetensors weights",
+            why="weights in pickle files (*.bin, *.pt) can run code when they are read",
+            fix="convert them to safetensors, or download the model again",
+        )
+    return folder
+
+
+def load_model(path: str | Path, *, dtype: str = "float32") -> PreTrainedModel:
+    """Load a causal language model in eval mode; apply nothing else to it.
+
+    Args:
+        path: a folder in the Hugging Face layout, or a hub id.
+        dtype: "float32", "bfloat16" or "float16".
+
+    Raises:
+        InputError: it is no model, weights are missing or damaged.
+        ResourceError: it does not fit into memory.
+    """
+    folder = model_folder(path)
+    torch = require("torch", extra="train", purpose="loading a model")
+    transformers = require("transformers", extra="train", purpose="loading a model")
+    if dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}", fix=f"use one of {', '.join(DTYPES)}")
+    try:
+        with quiet_transformers():
+            model, info = transformers.AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except MemoryError as error:
+        raise ResourceError(f"{path} does not fit into memory as {dtype}") from error
+    except Exception as error:  # of transformers, safetensors, json: one class each
+        first_line = next(iter(str(error).strip().splitlines()), "")
+        raise InputError(
+            f"{path} could not be loaded as a language model",
+            why=f"{type(error).__name__}: {first_line}",
+            fix="check that config.json and the .safetensors files belong together and are "
+            "complete",
+        ) from error
+    _refuse_incomplete(path, info)
+    return model.eval()
+
+
+def _refuse_incomplete(path: str | Path, info: dict[str, object]) -> None:
+    """Refuse what transformers only warns about: tensors filled with random numbers."""
+    missing = sorted(str(key) for key in info.get("missing_keys") or ())  # type: ignore[attr-defined]
+    if missing:
+        raise InputError(
+            f"{path} lacks {len(missing)} of its tensors, first {missing[0]!r}",
+            why="they would be filled with random numbers",
+            fix="copy or download the model again; hanlin model info shows what it should hold",
+        )
+
+
+def load_pair(path: str | Path, *, dtype: str = "float32") -> tuple[PreTrainedModel, Tokenizer]:
+    """Load a model with its tokenizer, after checking that they belong together.
+
+    Raises:
+        InputError: fewer rows than tokens, or another tokenizer than `hanlin.json` names.
+    """
+    folder = model_folder(path)
+    tokenizer = load_tokenizer(folder)
+    manifest.check_tokenizer(
+        folder, tokenizer_sha256=tokenizer.sha256, tokenizer_path=tokenizer.path
+    )
+    model = load_model(folder, dtype=dtype)
+    check_rows(model.get_input_embeddings().weight.shape[0], tokenizer=tokenizer, model_path=path)
+    return model, tokenizer
+
+
+def check_rows(rows: int, *, tokenizer: Tokenizer, model_path: str | Path) -> None:
+    """Refuse a model with fewer embedding rows than its tokenizer has entries.
+
+    Raises:
+        InputError: some ids would have no row.
+    """
+    if rows >= tokenizer.vocab_size:
+        return
+    raise InputError(
+        f"the model has {rows} embedding rows but the tokenizer has {tokenizer.vocab_size} entries",
+        why=f"{model_path} was saved before the tokenizer in {tokenizer.path} was extended",
+        fix=f"hanlin model grow {model_path} --tokenizer {tokenizer.path} --out NEW_DIR",
+    )

@@ -1,0 +1,1 @@
+"""Line 2: train, extend, load and measure tokenizers."""

@@ -1,0 +1,27 @@
+"""What several tests share: the public data, and a quiet place for caches."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_and_no_hub():
+    """Tests make their own stages and never reach out."""
+    old = {name: os.environ.get(name) for name in ("HANLIN_CACHE", "HF_HUB_OFFLINE")}
+    os.environ |= {"HANLIN_CACHE": "off", "HF_HUB_OFFLINE": "1"}
+    yield
+    for name, value in old.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of public data, or a skip that says how to name it."""
+    folder = Path(os.environ.get("HANLIN_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "README.md").is_file():
+        pytest.skip(f"no public data at {folder}: set HANLIN_DATA to run this test")
+    return folder
