@@ -1,0 +1,1 @@
+"""Line 3: rows in, training rows out."""

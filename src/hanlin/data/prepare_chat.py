@@ -1,0 +1,174 @@
+"""Stage `prepare-chat`: turn conversations into a token store with a loss mask for finetuning.
+
+hanlin data prepare chat --config chat.yaml --out store
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+
+from pydantic import Field, field_validator
+
+from hanlin.core.config import InputPath
+from hanlin.core.errors import ConfigError, InputError
+from hanlin.core.records import Conversation
+from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
+from hanlin.data.readers import BadRows, read_conversations
+from hanlin.data.sources import Source, check_sources, estimate_store, write_account
+from hanlin.data.store import StoreWriter
+from hanlin.prompts.encode import FittedConversation, LossOn, fit_conversation
+from hanlin.prompts.formats import get_format
+from hanlin.prompts.probe import prompt_record
+
+log = logging.getLogger(__name__)
+PROGRESS_EVERY = 200  # conversations
+
+
+class Config(StageConfig):
+    """What goes into the store."""
+
+    sources: list[Source] = Field(min_length=1)
+    """The conversations: instruction or chat files, JSON or JSON lines."""
+
+    tokenizer: InputPath
+    """Folder of the tokenizer, or of the model that it lies in."""
+
+    prompt: str = "plain"
+    """Name of the prompt format."""
+
+    seq_len: int = Field(1024, ge=8)
+    """Most tokens of a conversation. The oldest turns of a longer one are dropped; one whose last
+    turn alone is longer is left out. Both are counted."""
+
+    loss_on: LossOn = "all"
+    """Learn every answer ("all"), or only the last of each conversation ("last")."""
+
+    max_bad_rows: float = Field(0.01, ge=0, le=1)
+    """Largest share of unusable rows of a source; more of them stop the stage."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _check_prompt(cls, name: str) -> str:
+        try:
+            get_format(name)
+        except ConfigError as error:
+            raise ValueError(f"{error.what}; {error.fix or error.why}") from None
+        return name
+
+    @field_validator("sources")
+    @classmethod
+    def _check_sources(cls, sources: list[Source]) -> list[Source]:
+        check_sources(sources)
+        return sources
+
+
+@dataclass
+class Fitted:
+    """What became of the conversations of a source.
+
+    Attributes:
+        end_tokens: end tokens that the loss counts; without them a model never learns to stop.
+        shortened: conversations that lost their oldest turns to fit.
+        dropped_turns: how many turns these lost.
+        too_long: conversations left out because their last turn alone is longer than seq_len.
+    """
+
+    end_tokens: int = 0
+    shortened: int = 0
+    dropped_turns: int = 0
+    too_long: int = 0
+
+
+def run(config: Config, context: StageContext) -> None:
+    """Write the store, and in it what became of the rows."""
+    from hanlin.tokenization.load import load
+
+    tokenizer, format = load(config.tokenizer), get_format(config.prompt)
+    fit = partial(
+        fit_conversation,
+        format=format,
+        tokenizer=tokenizer,
+        seq_len=config.seq_len,
+        loss_on=config.loss_on,
+    )
+    folder = context.out / "store"
+    account: list[dict[str, object]] = []
+    collected: list[BadRows] = []
+    with StoreWriter(
+        folder,
+        tokenizer_sha256=tokenizer.sha256,
+        vocab_size=tokenizer.vocab_size,
+        has_mask=True,
+        prompt=prompt_record(format, tokenizer),
+        seq_len=config.seq_len,
+    ) as writer:
+        for number, source in enumerate(config.sources):
+            bad, fitted = BadRows(config.max_bad_rows), Fitted()
+            writer.begin(source.name, weight=source.weight)
+            conversations = read_conversations(source.path, bad=bad)
+            for done, row in enumerate(_fitting(conversations, fit, fitted)):
+                ids, trained = row.encoded.ids, row.encoded.trained
+                pairs = zip(ids, trained, strict=True)
+                fitted.end_tokens += sum(
+                    counts and id_ == tokenizer.eos_id for id_, counts in pairs
+                )
+                writer.add(ids, trained=trained, text_bytes=row.text_bytes)
+                if done % PROGRESS_EVERY == 0:
+                    context.progress(number, len(config.sources), f"{source.name}: row {done}")
+            written = writer.finish(bad_rows=bad.bad)
+            _check_lengths(source, written.documents, fitted, config.seq_len)
+            account.append({**asdict(written), **asdict(fitted)})
+            collected.append(bad)
+            context.events.emit("prepared", stage=context.name, **account[-1])
+    write_account(folder, account, collected)
+    context.progress(len(config.sources), len(config.sources), "done")
+
+
+def _fitting(
+    conversations: Iterator[Conversation],
+    fit: Callable[[Conversation], FittedConversation | None],
+    fitted: Fitted,
+) -> Iterator[FittedConversation]:
+    for conversation in conversations:
+        row = fit(conversation)
+        if row is None:
+            fitted.too_long += 1
+            continue
+        fitted.dropped_turns += row.dropped_turns
+        fitted.shortened += row.dropped_turns > 0
+        yield row
+
+
+def _check_lengths(source: Source, written: int, fitted: Fitted, seq_len: int) -> None:
+    """Refuse a source of which nothing fits; warn where much was lost."""
+    if not written:
+        raise InputError(
+            f"{source.path}: no conversation ({fitted.too_long} read) fits into {seq_len} tokens",
+            why="an answer is never cut, and the last turn of each is longer",
+            fix=f"raise seq_len above {seq_len}, or take shorter conversations",
+        )
+    if fitted.too_long > written // 100:
+        log.warning(
+            "%s: %d of %d conversations are longer than %d tokens and were left out; raise seq_len "
+            "to keep them",
+            source.path,
+            fitted.too_long,
+            fitted.too_long + written,
+            seq_len,
+        )
+
+
+def _estimate(config: Config) -> Estimate:
+    return estimate_store(config.sources)
+
+
+STAGE = Stage(
+    summary="Turn conversations into a token store with a loss mask for finetuning.",
+    config=Config,
+    run=run,
+    outputs={"store": ("token-store", "store")},
+    estimate=_estimate,
+)

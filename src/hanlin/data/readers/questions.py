@@ -1,0 +1,144 @@
+"""How does a file of multiple-choice questions become questions?
+
+C-Eval (`id,question,A,B,C,D,answer`), CMMLU (`,Question,A,B,C,D,Answer`), MMLU (no header), and
+JSON lines with options as a list, as one text with line breaks (Xiezhi) or as A, B, C, D (M3KE).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+from hanlin.core.errors import InputError
+from hanlin.core.files import os_error
+from hanlin.core.records import Question
+from hanlin.data.readers.json_rows import read_values
+from hanlin.data.readers.rows import BadRows
+
+SPLIT = re.compile(r"_(test|val|dev|train)$")
+HAN = re.compile(r"[\u3400-\u9fff]")
+
+
+class _BadRowError(ValueError):
+    """Why a row cannot be used."""
+
+
+def read_csv(path: Path, bad: BadRows) -> Iterator[Question]:
+    """Yield the questions of one subject; the subject is the file's name without _test or _val."""
+    subject = subject_of(path)
+    header: list[str] | None = None
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream)
+            line = 1
+            for cells in reader:
+                here, line = line, reader.line_num + 1
+                if header is None:
+                    header = _header(cells)
+                    if "question" in [cell.strip().lower() for cell in cells]:
+                        continue
+                if not any(cell.strip() for cell in cells):
+                    continue
+                try:
+                    row = _named(cells, header)
+                    yield _question(row, subject=subject, number=row.get("id") or str(here))
+                except _BadRowError as error:
+                    bad.add(str(path), here, str(error))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path} is not a readable CSV file",
+            why=str(error),
+            fix=f"a file in another encoding: iconv -f GB18030 -t UTF-8 {path} > NEW_FILE",
+        ) from error
+    except OSError as error:
+        raise os_error(error, path) from error
+
+
+def read_json(path: Path, bad: BadRows) -> Iterator[Question]:
+    """Yield the questions of a JSON or JSON-lines file."""
+    for line, row in read_values(path, bad):
+        try:
+            if not isinstance(row, dict):
+                raise _BadRowError(f"expected an object, found {type(row).__name__}")
+            yield _question(row, subject=subject_of(path), number=str(line))
+        except _BadRowError as error:
+            bad.add(str(path), line, str(error))
+
+
+def subject_of(path: Path) -> str:
+    """Return the subject that a file's name tells: `law_val.csv` is "law"."""
+    return SPLIT.sub("", path.stem)
+
+
+def _header(cells: Sequence[str]) -> list[str]:
+    names = [cell.strip().lower() for cell in cells]
+    if "question" in names:
+        return [name or "id" for name in names]
+    letters = [letter.lower() for letter in ascii_uppercase[: len(cells) - 2]]
+    return ["question", *letters, "answer"]
+
+
+def _named(cells: Sequence[str], header: Sequence[str]) -> dict[str, str]:
+    if len(cells) != len(header):
+        raise _BadRowError(f"{len(cells)} cells, expected {len(header)}: {', '.join(header)}")
+    return dict(zip(header, cells, strict=True))
+
+
+def _question(row: Mapping[str, Any], *, subject: str, number: str) -> Question:
+    text = row.get("question")
+    if not isinstance(text, str) or not text.strip():
+        raise _BadRowError("no question in it")
+    options = _options(row)
+    if len(options) < 2:
+        raise _BadRowError(f"{len(options)} options, a choice needs two")
+    subject = str(row.get("subject") or _first(row.get("labels")) or subject)
+    language = row.get("language") or ("zh" if HAN.search(text + options[0]) else "en")
+    id_ = row.get("id") if isinstance(row.get("id"), str) and row.get("subject") else None
+    return Question(
+        id=str(id_ or f"{subject}-{number}"),
+        question=text.strip(),
+        options=tuple(options),
+        answer=_answer(row.get("answer"), options),
+        subject=subject,
+        language=str(language),
+    )
+
+
+def _options(row: Mapping[str, Any]) -> list[str]:
+    options = row.get("options")
+    if isinstance(options, str):
+        options = options.split("\n")
+    if options is None:
+        lowered = {str(key).lower(): value for key, value in row.items()}
+        options = []
+        for letter in ascii_uppercase.lower():
+            if letter not in lowered:
+                break
+            options.append(lowered[letter])
+    if not isinstance(options, list) or not all(isinstance(o, str | int | float) for o in options):
+        raise _BadRowError("options are not a list of texts")
+    return [str(option).strip() for option in options]
+
+
+def _answer(answer: object, options: list[str]) -> int | None:
+    """Return the index of the right option; None where the data set hides it."""
+    if answer is None or answer == "":
+        return None
+    index = -1
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        index = answer
+    elif isinstance(answer, str) and answer.strip() in options:
+        index = options.index(answer.strip())
+    elif isinstance(answer, str) and len(answer.strip()) == 1:
+        index = ascii_uppercase.find(answer.strip().upper())
+    if not 0 <= index < len(options):
+        raise _BadRowError(f"the answer {answer!r} is none of the {len(options)} options")
+    return index
+
+
+def _first(labels: object) -> str | None:
+    return str(labels[0]) if isinstance(labels, list) and labels else None

@@ -1,0 +1,5 @@
+"""A fictional bilingual encyclopaedia made from a seed, and everything that the pipeline eats."""
+
+from hanlin.data.sample_world.stage import STAGE
+
+__all__ = ["STAGE"]
