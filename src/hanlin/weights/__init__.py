@@ -1,0 +1,1 @@
+"""Line 4: checkpoint surgery, tensor by tensor."""
