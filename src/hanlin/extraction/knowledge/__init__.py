@@ -1,0 +1,1 @@
+"""From facts that are known to texts that teach them."""
