@@ -98,15 +98,18 @@ def atomic_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         fsync_tree(temporary)
-        replace_directory(temporary, path)
+        move_into_place(temporary, path)
     except OSError as error:
         raise os_error(error, path) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def replace_directory(source: Path, target: Path) -> None:
-    """Rename a finished folder into place; an older one is moved aside first, then deleted."""
+def move_into_place(source: Path, target: Path) -> None:
+    """Rename a finished folder (or file) into place; an older folder is moved aside first."""
+    if source.is_file() and not target.is_dir():
+        source.replace(target)
+        return
     aside = target.with_name(f".{target.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
     if target.exists():

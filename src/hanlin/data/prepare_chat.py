@@ -9,22 +9,27 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import TYPE_CHECKING, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from hanlin.core.config import InputPath
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.records import Conversation
 from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
-from hanlin.data.readers import BadRows, read_conversations
+from hanlin.data.clean import Dropped, clean
+from hanlin.data.prepare_corpus import CorpusSource, check_not_empty, document_ids, in_language
+from hanlin.data.readers import BadRows, read_conversations, read_documents
 from hanlin.data.sources import Source, check_sources, estimate_store, write_account
 from hanlin.data.store import StoreWriter
 from hanlin.prompts.encode import FittedConversation, LossOn, fit_conversation
 from hanlin.prompts.formats import get_format
 from hanlin.prompts.probe import prompt_record
 
+if TYPE_CHECKING:
+    from hanlin.tokenization.load import Tokenizer
+
 log = logging.getLogger(__name__)
-PROGRESS_EVERY = 200  # conversations
 
 
 class Config(StageConfig):
@@ -32,6 +37,10 @@ class Config(StageConfig):
 
     sources: list[Source] = Field(min_length=1)
     """The conversations: instruction or chat files, JSON or JSON lines."""
+
+    replay: list[CorpusSource] = []
+    """Texts that are mixed in, every token of them trained: what the model knew is not forgotten
+    while it learns to answer."""
 
     tokenizer: InputPath
     """Folder of the tokenizer, or of the model that it lies in."""
@@ -58,11 +67,10 @@ class Config(StageConfig):
             raise ValueError(f"{error.what}; {error.fix or error.why}") from None
         return name
 
-    @field_validator("sources")
-    @classmethod
-    def _check_sources(cls, sources: list[Source]) -> list[Source]:
-        check_sources(sources)
-        return sources
+    @model_validator(mode="after")
+    def _check_sources(self) -> Self:
+        check_sources([*self.sources, *self.replay])
+        return self
 
 
 @dataclass
@@ -87,13 +95,6 @@ def run(config: Config, context: StageContext) -> None:
     from hanlin.tokenization.load import load
 
     tokenizer, format = load(config.tokenizer), get_format(config.prompt)
-    fit = partial(
-        fit_conversation,
-        format=format,
-        tokenizer=tokenizer,
-        seq_len=config.seq_len,
-        loss_on=config.loss_on,
-    )
     folder = context.out / "store"
     account: list[dict[str, object]] = []
     collected: list[BadRows] = []
@@ -105,26 +106,60 @@ def run(config: Config, context: StageContext) -> None:
         prompt=prompt_record(format, tokenizer),
         seq_len=config.seq_len,
     ) as writer:
-        for number, source in enumerate(config.sources):
-            bad, fitted = BadRows(config.max_bad_rows), Fitted()
-            writer.begin(source.name, weight=source.weight)
-            conversations = read_conversations(source.path, bad=bad)
-            for done, row in enumerate(_fitting(conversations, fit, fitted)):
-                ids, trained = row.encoded.ids, row.encoded.trained
-                pairs = zip(ids, trained, strict=True)
-                fitted.end_tokens += sum(
-                    counts and id_ == tokenizer.eos_id for id_, counts in pairs
-                )
-                writer.add(ids, trained=trained, text_bytes=row.text_bytes)
-                if done % PROGRESS_EVERY == 0:
-                    context.progress(number, len(config.sources), f"{source.name}: row {done}")
-            written = writer.finish(bad_rows=bad.bad)
-            _check_lengths(source, written.documents, fitted, config.seq_len)
-            account.append({**asdict(written), **asdict(fitted)})
+        sources = [*config.sources, *config.replay]
+        for number, source in enumerate(sources):
+            context.progress(number, len(sources), source.name)
+            bad = BadRows(config.max_bad_rows)
+            if isinstance(source, CorpusSource):
+                account.append(_write_texts(source, config, writer, tokenizer, bad))
+            else:
+                account.append(_write_conversations(source, config, writer, tokenizer, bad))
             collected.append(bad)
             context.events.emit("prepared", stage=context.name, **account[-1])
     write_account(folder, account, collected)
-    context.progress(len(config.sources), len(config.sources), "done")
+    context.progress(len(sources), len(sources), "done")
+
+
+def _write_conversations(
+    source: Source, config: Config, writer: StoreWriter, tokenizer: Tokenizer, bad: BadRows
+) -> dict[str, object]:
+    fitted = Fitted()
+    fit = partial(
+        fit_conversation,
+        format=get_format(config.prompt),
+        tokenizer=tokenizer,
+        seq_len=config.seq_len,
+        loss_on=config.loss_on,
+    )
+    writer.begin(source.name, weight=source.weight)
+    for row in _fitting(read_conversations(source.path, bad=bad), fit, fitted):
+        ids, trained = row.encoded.ids, row.encoded.trained
+        pairs = zip(ids, trained, strict=True)
+        fitted.end_tokens += sum(counts and id_ == tokenizer.eos_id for id_, counts in pairs)
+        writer.add(ids, trained=trained, text_bytes=row.text_bytes)
+    written = writer.finish(bad_rows=bad.bad)
+    _check_lengths(source, written.documents, fitted, config.seq_len)
+    return {**asdict(written), **asdict(fitted)}
+
+
+def _write_texts(
+    source: CorpusSource, config: Config, writer: StoreWriter, tokenizer: Tokenizer, bad: BadRows
+) -> dict[str, object]:
+    """Write documents for replay, cut to pieces of at most seq_len tokens."""
+    dropped = Dropped()
+    writer.begin(source.name, language=source.language, weight=source.weight)
+    for document in clean(
+        in_language(read_documents(source.path, bad=bad), source.language, dropped),
+        dropped=dropped,
+    ):
+        ids = document_ids(document.text, tokenizer)
+        text_bytes = len(document.text.encode("utf-8", "replace"))
+        for start in range(0, len(ids), config.seq_len):
+            piece = ids[start : start + config.seq_len]
+            writer.add(piece, trained=[True] * len(piece), text_bytes=0 if start else text_bytes)
+    written = writer.finish(bad_rows=bad.bad)
+    check_not_empty(source, written.documents, dropped)
+    return {**asdict(written), "dropped": asdict(dropped)}
 
 
 def _fitting(
@@ -162,7 +197,7 @@ def _check_lengths(source: Source, written: int, fitted: Fitted, seq_len: int) -
 
 
 def _estimate(config: Config) -> Estimate:
-    return estimate_store(config.sources)
+    return estimate_store([*config.sources, *config.replay])
 
 
 STAGE = Stage(

@@ -78,7 +78,7 @@ def run(config: Config, context: StageContext) -> None:
                 if done % PROGRESS_EVERY == 0:
                     context.progress(number, len(config.sources), f"{source.name}: row {done}")
             written = writer.finish(bad_rows=bad.bad)
-            _check_not_empty(source, written.documents, dropped)
+            check_not_empty(source, written.documents, dropped)
             account.append({**asdict(written), "dropped": asdict(dropped)})
             collected.append(bad)
             context.events.emit("prepared", stage=context.name, **account[-1])
@@ -97,16 +97,17 @@ def _documents(
 ) -> Iterator[Document]:
     documents = read_documents(source.path, bad=bad)
     return clean(
-        _in_language(documents, source.language, dropped),
+        in_language(documents, source.language, dropped),
         dropped=dropped,
         min_characters=config.min_characters,
         drop_duplicates=config.drop_duplicates,
     )
 
 
-def _in_language(
+def in_language(
     documents: Iterator[Document], language: str | None, dropped: Dropped
 ) -> Iterator[Document]:
+    """Pass on the documents of one language, or of none in particular; count the others."""
     for document in documents:
         if language is None or document.language in (None, language):
             yield document
@@ -114,7 +115,8 @@ def _in_language(
             dropped.other_language += 1
 
 
-def _check_not_empty(source: CorpusSource, documents: int, dropped: Dropped) -> None:
+def check_not_empty(source: CorpusSource, documents: int, dropped: Dropped) -> None:
+    """Raise InputError, with the counts of what was left out, when no document is left."""
     if documents:
         return
     counts = asdict(dropped)

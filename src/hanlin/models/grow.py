@@ -83,7 +83,7 @@ def grow(
     if (folder / "generation_config.json").exists():
         write_json(out / "generation_config.json", read_json(folder / "generation_config.json"))
     new.save(out)
-    manifest.write_manifest(out, tokenizer_sha256=new.sha256)
+    manifest.write_manifest(out, tokenizer_sha256=new.sha256, base_vocab_size=old.vocab_size)
     return out
 
 

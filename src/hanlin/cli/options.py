@@ -1,0 +1,57 @@
+"""Options that several commands share, and configs given as `--any.config.key VALUE`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hanlin.core.errors import ConfigError
+
+C = TypeVar("C")
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+force_option = click.option("--force", is_flag=True, help="Replace what is at --out already.")
+
+
+def out_option(default: str | None = None) -> Callable[[F], F]:
+    """Return the `--out` option: where the result goes."""
+    return click.option(
+        "--out", type=click.Path(path_type=Path), default=default, required=default is None,
+        show_default=default is not None, help="Where the result goes.",
+    )  # fmt: skip
+
+
+def read_config(model: type[C], file: Path | None, extra: tuple[str, ...]) -> C:
+    """Build a stage's config from `--config FILE` and `--any.config.key VALUE` pairs.
+
+    Raises:
+        ConfigError: an unknown key, a bad value, or a key without a value.
+    """
+    from hanlin.core.config import ConfigSource, load_yaml, parse_value, set_value, validate
+
+    values: dict[str, Any] = {}
+    source = ConfigSource("the command line", Path.cwd())
+    if file is not None:
+        values, source = load_yaml(file)
+    for key, text in _pairs(extra):
+        set_value(values, key, parse_value(text), source)
+    return validate(model, values, source=source)  # type: ignore[type-var]
+
+
+def _pairs(extra: tuple[str, ...]) -> list[tuple[str, str]]:
+    pairs, words = [], list(extra)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise ConfigError(f"unexpected argument {word!r}", fix="write --key VALUE")
+        key, equals, text = word[2:].partition("=")
+        if not equals:
+            if not words:
+                raise ConfigError(f"--{key} has no value", fix=f"write --{key} VALUE")
+            text = words.pop(0)
+        pairs.append((key.replace("-", "_"), text))
+    return pairs

@@ -1,0 +1,22 @@
+"""The table of stages: a new stage is one module with a `STAGE` and one line here."""
+
+from hanlin.core.registry import LazyTable
+
+STAGES = LazyTable(
+    "stage",
+    {
+        "sample-world": "hanlin.data.sample_world:STAGE",
+        "base": "hanlin.training.base:STAGE",
+        "extend-tokenizer": "hanlin.tokenization.extend:STAGE",
+        "grow": "hanlin.models.grow:STAGE",
+        "prepare-corpus": "hanlin.data.prepare_corpus:STAGE",
+        "pretrain": "hanlin.training.pretrain:STAGE",
+        "instruct": "hanlin.extraction.knowledge.instruct:STAGE",
+        "prepare-chat": "hanlin.data.prepare_chat:STAGE",
+        "finetune": "hanlin.training.finetune:STAGE",
+        "merge": "hanlin.weights.merge:STAGE",
+        "evaluate": "hanlin.evaluation.evaluate:STAGE",
+        "export": "hanlin.weights.export:STAGE",
+    },
+    group="hanlin.stages",
+)
