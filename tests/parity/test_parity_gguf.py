@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from hanlin.core.errors import InputError, StageFailedError
 from hanlin.models.grow import grow
+from hanlin.models.llama_server import open_server
 from hanlin.models.manifest import write_manifest
 from hanlin.models.save import save_model
 from hanlin.models.tiny import SAMPLE_TEXTS, Architecture, make_tiny, new_llama
@@ -15,7 +16,6 @@ from hanlin.tokenization.extend import extend, train_pieces, write
 from hanlin.tokenization.load import load
 from hanlin.weights.gguf import TYPES, write_gguf
 from hanlin.weights.gguf_check import check_gguf, make_reference, require_agreement
-from hanlin.weights.llama_server import open_server
 
 ENGLISH, CHINESE = SAMPLE_TEXTS[:5], SAMPLE_TEXTS[5:]
 

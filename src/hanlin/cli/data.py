@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hanlin.cli import console
-from hanlin.cli.options import force_option, json_option, out_option, read_config
+from hanlin.cli.options import force_option, json_option, out_option
+from hanlin.cli.stage_command import run_stage, stage_command
 
 if TYPE_CHECKING:
-    from hanlin.core.stage import StageConfig
     from hanlin.data.inspect import Inspection
-
-config_option = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="YAML file with the stage's settings, as below its name in a recipe.",
-)
-any_settings = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 @click.group()
@@ -82,8 +74,7 @@ def _as_text(found: Inspection) -> str:
 @click.option("--seed", default=17, show_default=True, type=click.IntRange(0), help="Root seed.")
 @force_option
 @json_option
-@click.pass_context
-def world(ctx: click.Context, out: Path, seed: int, force: bool, as_json: bool) -> None:
+def world(out: Path, seed: int, force: bool, as_json: bool) -> None:
     """Make the sample world: texts, conversations, questions, extraction examples, a graph.
 
     \b
@@ -91,9 +82,7 @@ def world(ctx: click.Context, out: Path, seed: int, force: bool, as_json: bool) 
       hanlin data world --out world
       hanlin data world --out another-world --seed 3
     """
-    from hanlin.data.sample_world import STAGE
-
-    _run_stage("sample-world", STAGE.config(), out=out, force=force, seed=seed, as_json=as_json)
+    run_stage("sample-world", out=out, force=force, seed=seed, as_json=as_json)
 
 
 @data.group()
@@ -107,15 +96,8 @@ def prepare() -> None:
     """
 
 
-@prepare.command(context_settings=any_settings)
-@config_option
-@out_option()
-@force_option
-@json_option
-@click.argument("settings", nargs=-1, type=click.UNPROCESSED)
-def corpus(
-    config_file: Path | None, out: Path, force: bool, as_json: bool, settings: tuple[str, ...]
-) -> None:
+@stage_command("prepare-corpus")
+def corpus() -> None:
     """Turn texts into a token store for pretraining.
 
     Settings may be given as --key VALUE too; they win over the file.
@@ -125,21 +107,13 @@ def corpus(
       hanlin data prepare corpus --config corpus.yaml --out store
       hanlin data prepare corpus --config corpus.yaml --out store --min-characters 20
     """
-    from hanlin.data.prepare_corpus import Config
-
-    config = read_config(Config, config_file, settings)
-    _run_stage("prepare-corpus", config, out=out, force=force, as_json=as_json)
 
 
-@prepare.command(context_settings=any_settings)
-@config_option
-@out_option()
-@force_option
-@json_option
-@click.argument("settings", nargs=-1, type=click.UNPROCESSED)
-def chat(
-    config_file: Path | None, out: Path, force: bool, as_json: bool, settings: tuple[str, ...]
-) -> None:
+prepare.add_command(corpus)
+
+
+@stage_command("prepare-chat")
+def chat() -> None:
     """Turn conversations into a token store with a loss mask for finetuning.
 
     Settings may be given as --key VALUE too; they win over the file.
@@ -149,16 +123,6 @@ def chat(
       hanlin data prepare chat --config chat.yaml --out store
       hanlin data prepare chat --config chat.yaml --out store --prompt alpaca --seq-len 512
     """
-    from hanlin.data.prepare_chat import Config
-
-    config = read_config(Config, config_file, settings)
-    _run_stage("prepare-chat", config, out=out, force=force, as_json=as_json)
 
 
-def _run_stage(
-    name: str, config: StageConfig, *, out: Path, force: bool, as_json: bool, seed: int = 0
-) -> None:
-    from hanlin.pipeline.run import run_single
-
-    result = run_single(name, config, out=out, force=force, seed=seed, progress=console.progress())
-    console.result({"out": str(result)}, as_json=as_json, text=str(result))
+prepare.add_command(chat)

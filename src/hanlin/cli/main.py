@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 
 import click
 
@@ -83,6 +84,8 @@ def cli(quiet: bool, verbose: bool) -> None:
         level=logging.DEBUG if verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
     )
+    if not verbose:  # what libraries will rename one day is for us to read, not for users
+        warnings.simplefilter("ignore", FutureWarning)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hanlin.cli import console
-from hanlin.cli.options import force_option, json_option, out_option, read_config
+from hanlin.cli.options import force_option, json_option, out_option, seed_option
+from hanlin.cli.stage_command import stage_command
 
 if TYPE_CHECKING:
     from hanlin.models.info import ModelInfo
-
-CONFIG_KEYS = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 @click.group()
@@ -27,28 +26,20 @@ def model() -> None:
     """
 
 
-@model.command(context_settings=CONFIG_KEYS)
-@click.option("--config", type=click.Path(path_type=Path), help="YAML file: keys of stage `base`.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
-@out_option()
-@force_option
-@click.pass_context
-def base(ctx: click.Context, config: Path | None, seed: int, out: Path, force: bool) -> None:
+@stage_command("base")
+def base() -> None:
     """Train a small LLaMA from nothing, with a tokenizer of its own or a given one.
 
-    Every key of the config can be given as an option too: `--vocab-size 2000`.
+    Every key of the stage's config can be given as --KEY VALUE too; these win over the file.
 
     \b
     Examples:
       hanlin model base --config base.yaml --out small
-      hanlin model base --config base.yaml --out small --force
+      hanlin model base --config base.yaml --out small --vocab-size 2000 --force
     """
-    from hanlin.pipeline.run import run_single
-    from hanlin.pipeline.stages import STAGES
 
-    values = read_config(STAGES.get("base").config, config, tuple(ctx.args))
-    made = run_single("base", values, out=out, force=force, seed=seed, progress=console.progress())
-    console.result(str(made), as_json=False, text=str(made))
+
+model.add_command(base)
 
 
 @model.command()
@@ -56,7 +47,7 @@ def base(ctx: click.Context, config: Path | None, seed: int, out: Path, force: b
 @click.option("--tokenizer", required=True, help="An extension of the model's own tokenizer.")
 @click.option("--init", type=click.Choice(["mean", "random"]), default="mean", show_default=True,
               help="New rows: the mean of the old tokens' rows, or random.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
+@seed_option
 @out_option()
 @force_option
 def grow(model: str, out: Path, force: bool, seed: int, **given: Any) -> None:  # noqa: ANN401

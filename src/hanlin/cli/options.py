@@ -14,6 +14,9 @@ C = TypeVar("C")
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Root of random numbers."
+)
 force_option = click.option("--force", is_flag=True, help="Replace what is at --out already.")
 
 

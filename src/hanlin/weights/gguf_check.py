@@ -11,12 +11,12 @@ from hanlin.core.errors import StageFailedError
 from hanlin.core.extras import require
 from hanlin.core.files import size_bytes
 from hanlin.core.records import Message
+from hanlin.models.llama_server import LlamaServer, open_server
 from hanlin.models.load import load_pair
 from hanlin.prompts.encode import encode_prompt
 from hanlin.prompts.probe import PROBE
 from hanlin.weights.gguf import GgufFile
 from hanlin.weights.gguf_vocab import chat_settings, prompt_format, read_vocabulary
-from hanlin.weights.llama_server import LlamaServer, open_server
 
 if TYPE_CHECKING:
     import torch

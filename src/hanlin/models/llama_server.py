@@ -11,7 +11,6 @@ import http.client
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,36 @@ from hanlin.core.files import size_bytes
 
 SILENT = -1
 # llama.cpp's threads wait for each other by spinning: the checks of a 100 kB model took 0.3 s with
-# one thread, and 90 s with two on two cores that other programs used as well.
-ONE_THREAD_BYTES = 100_000_000
+# one thread, and 90 s with two on two cores that other programs used as well. So small a file may
+# also have a float32 cache, with which log-probabilities agree with transformers to 1e-5.
+SMALL_BYTES = 100_000_000
 FORCE = 1000.0  # a bias that no logit outweighs
 
 
-@dataclass(frozen=True)
 class LlamaServer:
-    """An open GGUF file, at "127.0.0.1:PORT"; made by `open_server`."""
+    """An open GGUF file on the CPU.
 
-    address: str
+    Args:
+        path: the file.
+        context_length: most tokens of prompt and answer together.
+        exact: keep the cache in float32 whatever the file's size.
+
+    Raises:
+        MissingExtraError: xllamacpp is missing.
+        InputError: llama.cpp cannot load the file.
+    """
+
+    def __init__(self, path: Path, *, context_length: int, exact: bool = False) -> None:
+        self._server = _start(path, context_length=context_length, exact=exact)
+        # Straight to it, past any proxy.
+        self._connection = http.client.HTTPConnection(
+            self._server.listening_address.partition("//")[2]
+        )
+
+    def close(self) -> None:
+        """Stop the server's threads and free the model."""
+        self._connection.close()
+        self._server = None
 
     def tokenize(self, text: str, *, with_special: bool = False) -> list[int]:
         """Return llama.cpp's ids of a text.
@@ -41,7 +60,7 @@ class LlamaServer:
             with_special: add the begin token, and read special tokens out of the text.
         """
         body = {"content": text, "add_special": with_special, "parse_special": with_special}
-        ids: list[int] = self._post("/tokenize", body)["tokens"]
+        ids: list[int] = self.post("/tokenize", body)["tokens"]
         return ids
 
     def greedy(self, prompt: Sequence[int], *, max_new_tokens: int) -> list[int]:
@@ -50,7 +69,7 @@ class LlamaServer:
             "prompt": list(prompt), "n_predict": max_new_tokens, "temperature": 0,
             "cache_prompt": False, "return_tokens": True,
         }  # fmt: skip
-        ids: list[int] = self._post("/completion", body)["tokens"]
+        ids: list[int] = self.post("/completion", body)["tokens"]
         return ids
 
     def next_log_probs(
@@ -69,23 +88,28 @@ class LlamaServer:
             "prompt": list(prompt), "n_predict": 1, "temperature": 0, "n_probs": vocab_size,
             "cache_prompt": False, "logit_bias": [[whole_character, FORCE]],
         }  # fmt: skip
-        found = self._post("/completion", body)["completion_probabilities"][0]["top_logprobs"]
+        found = self.post("/completion", body)["completion_probabilities"][0]["top_logprobs"]
         return {entry["id"]: entry["logprob"] for entry in found}
 
     def chat_prompt(self, messages: Sequence[dict[str, str]]) -> str:
         """Return the text that the file's chat template makes of a conversation."""
-        text: str = self._post("/apply-template", {"messages": list(messages)})["prompt"]
+        text: str = self.post("/apply-template", {"messages": list(messages)})["prompt"]
         return text
 
-    def _post(self, path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
-        connection = http.client.HTTPConnection(self.address)  # straight to it, past any proxy
+    def post(self, path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+        """Return the server's answer to one request.
+
+        Raises:
+            InputError: it refuses the request.
+        """
         try:
             headers = {"Content-Type": "application/json"}
-            connection.request("POST", path, json.dumps(body), headers)
-            response = connection.getresponse()
+            self._connection.request("POST", path, json.dumps(body), headers)
+            response = self._connection.getresponse()
             answer = json.loads(response.read())
-        finally:
-            connection.close()
+        except BaseException:
+            self._connection.close()  # half an answer may be left in it, for example after Ctrl-C
+            raise
         if response.status != 200:
             error = answer.get("error", {})
             raise InputError(
@@ -98,32 +122,33 @@ class LlamaServer:
 
 @contextmanager
 def open_server(path: Path, *, context_length: int) -> Iterator[LlamaServer]:
-    """Load a GGUF file on the CPU, with a float32 cache, which agrees with transformers to 1e-5.
+    """Open a GGUF file with a float32 cache, and close it behind the block."""
+    server = LlamaServer(path, context_length=context_length, exact=True)
+    try:
+        yield server
+    finally:
+        server.close()
 
-    Raises:
-        MissingExtraError: xllamacpp is missing.
-        InputError: llama.cpp cannot load the file.
-    """
+
+def _start(path: Path, *, context_length: int, exact: bool) -> Any:  # noqa: ANN401 - xllamacpp.Server
     xllamacpp = require("xllamacpp", extra="cpu", purpose="running GGUF files")
+    is_small = not path.is_file() or size_bytes(path) <= SMALL_BYTES
     settings = xllamacpp.CommonParams()
     settings.model.path = str(path)
     settings.verbosity = SILENT
     settings.n_ctx = context_length
-    settings.n_gpu_layers = 0
+    settings.n_gpu_layers = settings.cache_ram_mib = 0
     settings.warmup = settings.ui = settings.fit_params = False
-    settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    if exact or is_small:
+        settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    threads = usable_cpus() if path.is_file() and size_bytes(path) > ONE_THREAD_BYTES else 1
+    threads = 1 if is_small else usable_cpus()
     settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
     try:
-        server = xllamacpp.Server(settings)
+        return xllamacpp.Server(settings)
     except RuntimeError as error:
         raise InputError(
             f"llama.cpp cannot load {path}",
             why=str(error),
             fix="export it again: hanlin weights gguf MODEL OUT.gguf --type f16 --force",
         ) from error
-    try:
-        yield LlamaServer(server.listening_address.partition("//")[2])
-    finally:
-        del server  # stops its threads

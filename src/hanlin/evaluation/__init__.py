@@ -1,0 +1,1 @@
+"""Line 5: benchmarks, protocols, scores with intervals and chance levels."""

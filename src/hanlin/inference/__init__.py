@@ -1,0 +1,1 @@
+"""Line 4: generate and score."""

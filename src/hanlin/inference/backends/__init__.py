@@ -1,0 +1,12 @@
+"""Which backends are there? Each is called with a path and gives an engine."""
+
+from hanlin.core.registry import LazyTable
+
+BACKENDS = LazyTable(
+    "backend",
+    {
+        "transformers": "hanlin.inference.backends.transformers:TransformersEngine",
+        "llamacpp": "hanlin.inference.backends.llamacpp:LlamaCppEngine",
+    },
+    group="hanlin.backends",
+)
