@@ -1,0 +1,1 @@
+"""Line 5: continued pretraining and instruction tuning."""

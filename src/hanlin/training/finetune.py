@@ -1,0 +1,141 @@
+"""Stage `finetune`: tune a model on conversations, all weights or a LoRA adapter.
+
+hanlin finetune --model model --store chat-store --method lora --out adapter
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hanlin.core.config import InputPath, ModelPath
+from hanlin.core.files import sha256
+from hanlin.core.stage import Estimate, Outputs, Stage, StageContext
+from hanlin.training.adapters import Lora
+from hanlin.training.estimates import estimate_training, info_of, lora_parameters
+from hanlin.training.settings import TrainingConfig
+
+if TYPE_CHECKING:
+    from hanlin.tokenization.load import Tokenizer
+
+
+class Config(TrainingConfig):
+    """Config of the stage `finetune`."""
+
+    model: ModelPath
+    """The model to tune: a folder or a hub id."""
+    store: InputPath
+    """The token store that `prepare-chat` made with the model's tokenizer."""
+    method: Literal["lora", "full"] = "lora"
+    """Train an adapter beside frozen weights, or all weights."""
+    lora: Lora = Lora()
+    """The adapter, where the method is lora."""
+
+
+def run(config: Config, context: StageContext) -> None:
+    """Train and write `adapter` or `model`; after a kill, go on from the last checkpoint."""
+    from hanlin.models.load import load_pair, model_folder
+    from hanlin.models.manifest import read_manifest
+    from hanlin.training import ranks
+    from hanlin.training.adapters import add_lora, grown_ids
+    from hanlin.training.fit import fit
+    from hanlin.training.outcome import carried, finish, is_finished
+
+    output = "adapter" if config.method == "lora" else "model"
+    if is_finished(context.out, output):
+        return
+    with ranks.together(config.processes):
+        model, tokenizer = load_pair(config.model)
+        manifest = read_manifest(model_folder(config.model))
+        fields = {**carried(manifest), "prompt": _prompt_of(config, tokenizer)}
+        if config.method == "lora":
+            ids = grown_ids(config.lora, manifest, rows=tokenizer.vocab_size)
+            model = add_lora(model, config.lora, ids=ids, seed=context.stream("lora"))
+        where = str(config.model)
+        fit(model, tokenizer, store=config.store, config=config, context=context, where=where)
+        if ranks.is_first():
+            finish(context.out, output, partial(_write, config, model, tokenizer, fields))
+
+
+def _prompt_of(config: Config, tokenizer: Tokenizer) -> Mapping[str, Any]:
+    """Return the store's prompt record, after checking that it still gives the same ids.
+
+    Raises:
+        InputError: the store is not of conversations, or its prompt gives other ids now.
+    """
+    from hanlin.core.errors import InputError
+    from hanlin.data.store import TokenStore
+    from hanlin.prompts.probe import check_probe
+
+    store = TokenStore.open(config.store)
+    if not store.has_mask:
+        raise InputError(
+            f"{config.store} holds texts, not conversations",
+            why="finetuning learns the assistant's turns only, and this store has no mask for them",
+            fix="hanlin data prepare chat --config FILE --out DIR, or hanlin pretrain for texts",
+        )
+    store.check_tokenizer(tokenizer.sha256, where=str(config.model))
+    check_probe(store.header, tokenizer, where=f"{config.store}/store.json")
+    prompt: Mapping[str, Any] = store.header["prompt"]
+    return prompt
+
+
+def _write(
+    config: Config,
+    model: Any,  # noqa: ANN401 - a PeftModel or a PreTrainedModel
+    tokenizer: Tokenizer,
+    fields: Mapping[str, Any],
+    folder: Path,
+) -> None:
+    from hanlin.models.load import model_folder
+    from hanlin.models.manifest import write_manifest
+    from hanlin.models.save import disk_errors, save_model
+    from hanlin.prompts.formats import get_format
+    from hanlin.prompts.jinja import checked_chat_template
+    from hanlin.training.adapters import save_adapter
+
+    if config.method == "full":
+        save_model(model, tokenizer, folder, **fields)
+        template = checked_chat_template(get_format(fields["prompt"]["format"]), tokenizer)
+        tokenizer.save(folder, chat_template=template)
+        return
+    hub_id = str(config.model) if config.model.is_hub_id else None
+    with disk_errors(folder):
+        save_adapter(model, folder, base_name=hub_id)
+    base = {"hub_id": hub_id, "weights_sha256": weights_sha256(model_folder(config.model))}
+    write_manifest(folder, **{**fields, "base": base, "tokenizer_sha256": tokenizer.sha256})
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return one digest of a model folder's weight files, by their names and contents."""
+    files = sorted(folder.glob("*.safetensors"))
+    digests = [f"{file.name} {sha256(file)}" for file in files]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def outputs(config: Config) -> Outputs:
+    """Return what the method leaves."""
+    if config.method == "lora":
+        return {"adapter": ("adapter", "adapter")}
+    return {"model": ("model", "model")}
+
+
+def estimate(config: Config) -> Estimate:
+    """Estimate from the model's shape, where it is known already."""
+    info = info_of(config.model)
+    if info is None:
+        return Estimate()
+    trained = lora_parameters(info, config.lora.rank) if config.method == "lora" else None
+    return estimate_training(info, config.schedule, trained_parameters=trained)
+
+
+STAGE = Stage(
+    summary="Tune on conversations, full or LoRA, the loss on assistant turns only.",
+    config=Config,
+    run=run,
+    outputs=outputs,
+    estimate=estimate,
+)
