@@ -58,7 +58,7 @@ def chat(  # noqa: PLR0913 - one for each option
     Examples:
       hanlin chat runs/quickstart
       hanlin chat runs/quickstart --temperature 0.7 --seed 1
-      echo 唐杰俊出生在哪里？ | hanlin chat runs/quickstart
+      echo 刘立正出生在哪里？ | hanlin chat runs/quickstart
     """
     from hanlin.inference.conversation import Talk, prompt_format
     from hanlin.inference.engine import Sampling, open_engine

@@ -11,7 +11,7 @@ from hanlin.data.sample_world.world import RELATIONS, Fact, World, stream
 
 MOST_TURNS = 4
 DESCRIPTIONS = 40
-SMALLTALK_COPIES = 8  # of each exchange, so that a small model does not forget them
+SMALLTALK_COPIES = 20  # of each exchange, so that a small model does not forget them
 
 Turn = tuple[str, str]
 Conversation = dict[str, list[dict[str, str]]]
