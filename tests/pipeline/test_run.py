@@ -194,6 +194,17 @@ def test_a_killed_run_goes_on_to_the_same_bytes(recipe, tmp_path, delay_s):
     assert set(run(recipe, tmp_path / "cut").values()) == {"skip"}
 
 
+def test_half_written_files_of_a_stopped_run_are_swept_away(recipe, tmp_path, monkeypatch):
+    run(recipe, tmp_path / "whole")
+    with monkeypatch.context() as during:
+        during.setitem(STAGES.targets, "sample-world", "stages_for_tests:CUT")
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, tmp_path / "cut")
+    assert list((tmp_path / "cut" / ".work").rglob("*.part"))
+    run(recipe, tmp_path / "cut")
+    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 200 kB, or a skip where mounting is not allowed."""

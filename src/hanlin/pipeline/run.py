@@ -212,6 +212,10 @@ def _open_work(item: PlannedStage, work: Path, folder: Path) -> Cost | None:
         work.mkdir(parents=True)
         _mark(work, item, None)
         mark = {}
+    for stray in sorted(
+        work.rglob(".*.part")
+    ):  # half of a file or folder, left by a killed process
+        shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
     record = read_record(folder)
     if record is None or record["fingerprint"] == item.fingerprint:
         # A damaged or repeated stage is not to be taken for a finished one if this is killed.
