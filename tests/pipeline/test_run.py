@@ -205,6 +205,15 @@ def test_half_written_files_of_a_stopped_run_are_swept_away(recipe, tmp_path, mo
     assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
 
 
+def test_a_shorter_run_leaves_the_work_of_a_later_stage_alone(recipe, tmp_path):
+    out = tmp_path / "run"
+    run(recipe, out, until="world")
+    (out / ".work" / "chat").mkdir(parents=True)
+    (out / ".work" / "chat" / "checkpoint").write_text("hours of work")
+    assert run(recipe, out, until="other") == {"world": "skip", "other": "run"}
+    assert (out / ".work" / "chat" / "checkpoint").exists()
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 200 kB, or a skip where mounting is not allowed."""

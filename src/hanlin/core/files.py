@@ -107,25 +107,27 @@ def atomic_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
 
 def move_into_place(source: Path, target: Path) -> None:
     """Rename a finished folder (or file) into place; an older folder is moved aside first."""
-    if source.is_file() and not target.is_dir():
-        source.replace(target)
-        return
     aside = target.with_name(f".{target.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
-    if target.exists():
+    if target.is_dir():
         target.rename(aside)
-    source.rename(target)
+    source.replace(target)
+    _fsync(target.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
 
 def fsync_tree(folder: Path) -> None:
     """Flush every file below a folder to the disk."""
     for file in list_files(folder):
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _fsync(file)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def list_files(path: Path) -> list[Path]:

@@ -8,7 +8,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from hanlin.pipeline.plan import RECORD, PlannedStage, plan_single, read_record
 from hanlin.pipeline.recipe import Recipe
 from hanlin.pipeline.stages import STAGES
 
+TRACE = "-traceback.txt"
 LOW_DISK_BYTES = 8_000_000  # a failure with less than this left is put down to the disk
 
 Progress = Callable[[int, int, str], None]
@@ -84,7 +85,8 @@ def run_plan(
             observer.finished(item, seconds)
         if any(item.action == "run" for item in plan):
             events.emit("run_finished", name=recipe.name)
-        shutil.rmtree(run_dir / ".work", ignore_errors=True)
+        with suppress(OSError):  # not empty: a stage that this plan left out is still unfinished
+            (run_dir / ".work").rmdir()
 
 
 def run_single(
@@ -212,10 +214,8 @@ def _open_work(item: PlannedStage, work: Path, folder: Path) -> Cost | None:
         work.mkdir(parents=True)
         _mark(work, item, None)
         mark = {}
-    for stray in sorted(
-        work.rglob(".*.part")
-    ):  # half of a file or folder, left by a killed process
-        shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
+    for half_written in sorted(work.rglob(".*.part")):  # left by a killed process
+        shutil.rmtree(half_written) if half_written.is_dir() else half_written.unlink()
     record = read_record(folder)
     if record is None or record["fingerprint"] == item.fingerprint:
         # A damaged or repeated stage is not to be taken for a finished one if this is killed.
@@ -260,7 +260,8 @@ def _finish(item: PlannedStage, work: Path, folder: Path, cost: Cost) -> None:
     }
     write_json(work / RECORD, record)
     move_into_place(work, folder)
-    work.with_name(f"{work.name}.json").unlink(missing_ok=True)
+    for beside in (f"{work.name}.json", f"{work.name}{TRACE}"):
+        work.with_name(beside).unlink(missing_ok=True)
 
 
 def _explain(item: PlannedStage, error: Exception, work: Path, events: EventLog) -> HanlinError:
@@ -279,7 +280,7 @@ def _explain(item: PlannedStage, error: Exception, work: Path, events: EventLog)
     elif isinstance(error, MemoryError):
         explained = ResourceError(f"stage {item.id!r} ran out of memory", fix="use smaller batches")
     else:
-        trace = work.parent / f"{item.id}-traceback.txt"
+        trace = work.with_name(f"{work.name}{TRACE}")
         trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         explained = StageFailedError(
             f"stage {item.id!r} failed: {type(error).__name__}: {error}",
