@@ -20,7 +20,7 @@ from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
 from hanlin.data.clean import Dropped, clean
 from hanlin.data.prepare_corpus import CorpusSource, check_not_empty, document_ids, in_language
 from hanlin.data.readers import BadRows, read_conversations, read_documents
-from hanlin.data.sources import Source, check_sources, estimate_store, write_account
+from hanlin.data.sources import Source, check_sources, estimate_store, ticking, write_account
 from hanlin.data.store import StoreWriter
 from hanlin.prompts.encode import FittedConversation, LossOn, fit_conversation
 from hanlin.prompts.formats import get_format
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hanlin.tokenization.load import Tokenizer
 
 log = logging.getLogger(__name__)
+Tick = Callable[[int], None]
 
 
 class Config(StageConfig):
@@ -108,20 +109,27 @@ def run(config: Config, context: StageContext) -> None:
     ) as writer:
         sources = [*config.sources, *config.replay]
         for number, source in enumerate(sources):
-            context.progress(number, len(sources), source.name)
             bad = BadRows(config.max_bad_rows)
-            if isinstance(source, CorpusSource):
-                account.append(_write_texts(source, config, writer, tokenizer, bad))
-            else:
-                account.append(_write_conversations(source, config, writer, tokenizer, bad))
+            tick = partial(_tell, context, number, len(sources), source.name)
+            write = _write_texts if isinstance(source, CorpusSource) else _write_conversations
+            account.append(write(source, config, writer, tokenizer, bad, tick))
             collected.append(bad)
             context.events.emit("prepared", stage=context.name, **account[-1])
     write_account(folder, account, collected)
     context.progress(len(sources), len(sources), "done")
 
 
+def _tell(context: StageContext, done: int, total: int, name: str, row: int) -> None:
+    context.progress(done, total, f"{name}: row {row}")
+
+
 def _write_conversations(
-    source: Source, config: Config, writer: StoreWriter, tokenizer: Tokenizer, bad: BadRows
+    source: Source,
+    config: Config,
+    writer: StoreWriter,
+    tokenizer: Tokenizer,
+    bad: BadRows,
+    tick: Tick,
 ) -> dict[str, object]:
     fitted = Fitted()
     fit = partial(
@@ -132,7 +140,7 @@ def _write_conversations(
         loss_on=config.loss_on,
     )
     writer.begin(source.name, weight=source.weight)
-    for row in _fitting(read_conversations(source.path, bad=bad), fit, fitted):
+    for row in _fitting(ticking(read_conversations(source.path, bad=bad), tick), fit, fitted):
         ids, trained = row.encoded.ids, row.encoded.trained
         pairs = zip(ids, trained, strict=True)
         fitted.end_tokens += sum(counts and id_ == tokenizer.eos_id for id_, counts in pairs)
@@ -143,15 +151,19 @@ def _write_conversations(
 
 
 def _write_texts(
-    source: CorpusSource, config: Config, writer: StoreWriter, tokenizer: Tokenizer, bad: BadRows
+    source: Source,
+    config: Config,
+    writer: StoreWriter,
+    tokenizer: Tokenizer,
+    bad: BadRows,
+    tick: Tick,
 ) -> dict[str, object]:
     """Write documents for replay, cut to pieces of at most seq_len tokens."""
+    assert isinstance(source, CorpusSource)
     dropped = Dropped()
     writer.begin(source.name, language=source.language, weight=source.weight)
-    for document in clean(
-        in_language(read_documents(source.path, bad=bad), source.language, dropped),
-        dropped=dropped,
-    ):
+    documents = ticking(read_documents(source.path, bad=bad), tick)
+    for document in clean(in_language(documents, source.language, dropped), dropped=dropped):
         ids = document_ids(document.text, tokenizer)
         text_bytes = len(document.text.encode("utf-8", "replace"))
         for start in range(0, len(ids), config.seq_len):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field
 
@@ -11,6 +12,9 @@ from hanlin.core.config import InputPath, StrictModel
 from hanlin.core.files import size_bytes, write_json, write_jsonl
 from hanlin.core.stage import Estimate
 from hanlin.data.readers import BadRows
+
+T = TypeVar("T")
+TICK_EVERY = 200  # rows
 
 
 class Source(StrictModel):
@@ -47,6 +51,14 @@ def write_account(folder: Path, sources: list[dict[str, object]], bad: Sequence[
     """Write beside a store's tokens what became of the rows: counts.json and bad_rows.jsonl."""
     write_json(folder / "counts.json", {"version": 1, "sources": sources})
     write_jsonl(folder / "bad_rows.jsonl", (row for rows in bad for row in rows.as_records()))
+
+
+def ticking(rows: Iterable[T], tick: Callable[[int], None]) -> Iterator[T]:
+    """Pass rows on and call `tick` with their number now and then."""
+    for number, row in enumerate(rows):
+        if number % TICK_EVERY == 0:
+            tick(number)
+        yield row
 
 
 def estimate_store(sources: Sequence[Source]) -> Estimate:

@@ -134,12 +134,9 @@ def _plan_stage(
 
     fingerprint = _fingerprint(stage.id, stage.kind, stage.stage, stage.config, inputs, recipe.seed)
     redone = next((maker.id for maker in upstream if maker.action == "run"), None)
-    if redo:
-        reason = "asked for by --redo"
-    elif redone:
-        reason = f"{redone} runs before it"
-    else:
-        reason = why_not_finished(run_dir / stage.id, fingerprint)
+    reason = "asked for by --redo" if redo else why_not_finished(run_dir / stage.id, fingerprint)
+    if redone and not reason:
+        reason = f"{redone} is made again"
     return PlannedStage(
         id=stage.id,
         kind=stage.kind,
