@@ -1,4 +1,4 @@
-"""The records that flow between packages. Frozen, plain, without behaviour of their own."""
+"""The records that flow between packages. Frozen, plain, without behavior of their own."""
 
 from __future__ import annotations
 

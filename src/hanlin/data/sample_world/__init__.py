@@ -1,4 +1,4 @@
-"""A fictional bilingual encyclopaedia made from a seed, and everything that the pipeline eats."""
+"""A fictional bilingual encyclopedia made from a seed, and everything that the pipeline eats."""
 
 from hanlin.data.sample_world.stage import STAGE
 

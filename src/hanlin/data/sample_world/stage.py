@@ -1,4 +1,4 @@
-"""Stage `sample-world`: make a fictional bilingual encyclopaedia and everything the pipeline eats.
+"""Stage `sample-world`: make a fictional bilingual encyclopedia and everything the pipeline eats.
 
 Because the world is invented, what a model knows of it it can only have learned here.
 
