@@ -140,6 +140,19 @@ def test_a_single_stage_refuses_to_overwrite(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w"]
 
 
+def test_a_single_stage_that_refuses_its_input_leaves_nothing(tmp_path):
+    from hanlin.extraction.knowledge.instruct import STAGE
+
+    for name in ("examples.jsonl", "schema.yaml"):
+        (tmp_path / name).write_text("{")
+    config = STAGE.config(
+        examples=str(tmp_path / "examples.jsonl"), schema_file=str(tmp_path / "schema.yaml")
+    )
+    with pytest.raises(HanlinError):
+        run_single("instruct", config, out=tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["examples.jsonl", "schema.yaml"]
+
+
 def test_a_missing_input_is_found_before_anything_runs(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(RECIPE.replace('"@world/extraction/train.jsonl"', "nowhere/train.jsonl"))

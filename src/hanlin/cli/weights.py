@@ -31,9 +31,12 @@ def weights() -> None:
     "--check/--no-check", default=True, show_default=True,
     help="Compare the logits afterwards (needs memory for the model in float32).",
 )  # fmt: skip
+@click.option("--any-base", is_flag=True, help="Accept a base with other weights than trained on.")
 @force_option
 @json_option
-def merge(base: str, adapter: str, out: Path, check: bool, force: bool, as_json: bool) -> None:
+def merge(  # noqa: PLR0913 - one argument for each option
+    base: str, adapter: str, out: Path, *, check: bool, any_base: bool, force: bool, as_json: bool
+) -> None:
     """Merge the LoRA adapter in ADAPTER into BASE and write a standalone model to OUT.
 
     Needs memory for one tensor, however large the model is; the check needs more.
@@ -48,7 +51,7 @@ def merge(base: str, adapter: str, out: Path, check: bool, force: bool, as_json:
     from hanlin.pipeline.run import run_single
     from hanlin.weights.merge import REPORT, Config
 
-    values = {"base": base, "adapter": adapter, "check_logits": check}
+    values = {"base": base, "adapter": adapter, "check_logits": check, "any_base": any_base}
     config = validate(Config, values, source=ConfigSource("the command line", Path.cwd()))
     run_single("merge", config, out=out, force=force, progress=console.progress())
     report = read_json(out / REPORT)

@@ -133,6 +133,12 @@ def find_model(path: Path) -> Path:
         )
     if path.suffix == ".gguf" or (path / "config.json").is_file():
         return path
+    if (path / "adapter_config.json").is_file():
+        raise InputError(
+            f"{path} is an adapter, not a model",
+            why="it holds only what finetuning added to a base model",
+            fix=f"hanlin weights merge BASE {path} OUT, then give OUT",
+        )
     models = _models_of_run(path) if path.is_dir() else []
     if not models:
         raise InputError(

@@ -145,11 +145,17 @@ def twins(parts: Sequence[Sequence[int]]) -> torch.Tensor:
 
 
 def _check_extension(old: Tokenizer, new: Tokenizer) -> None:
-    """Refuse a tokenizer whose first entries are not those of the old one."""
+    """Refuse a tokenizer that adds nothing, or whose first entries are not those of the old one."""
     count = min(old.vocab_size, new.vocab_size)
     same = (old.bytes_of(i) == new.bytes_of(i) for i in range(count))
     moved = next((index for index, is_same in enumerate(same) if not is_same), None)
-    if new.vocab_size >= old.vocab_size and moved is None:
+    if new.vocab_size == old.vocab_size and moved is None:
+        raise InputError(
+            f"the tokenizer in {new.path} adds no piece to the one in {old.path}",
+            why="both have the same entries: there is no row to grow",
+            fix="take the model as it is, or give an extended tokenizer",
+        )
+    if new.vocab_size > old.vocab_size and moved is None:
         return
     what = (
         f"id {moved} is {old.piece_of(moved)!r} there and {new.piece_of(moved)!r} here"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from hanlin.core.errors import InputError
-from hanlin.core.files import read_json, write_json
+from hanlin.core.files import read_json, sha256, write_json
 
 FILE_NAME = "hanlin.json"
 VERSION = 1
@@ -43,6 +44,13 @@ def write_manifest(path: str | Path, **fields: object) -> Path:
     file = Path(path) / FILE_NAME
     write_json(file, {key: value for key, value in content.items() if value is not None})
     return file
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return one digest of a model folder's weight files, by their names and contents."""
+    files = sorted(folder.glob("*.safetensors"))
+    digests = [f"{file.name} {sha256(file)}" for file in files]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def check_tokenizer(path: str | Path, *, tokenizer_sha256: str, tokenizer_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from hanlin import __version__
 from hanlin.core import environment
 from hanlin.core.artifacts import Artifact
-from hanlin.core.errors import HanlinError, InputError, ResourceError, StageFailedError
+from hanlin.core.errors import ConfigError, HanlinError, InputError, ResourceError, StageFailedError
 from hanlin.core.events import EventLog
 from hanlin.core.files import (
     fsync_tree,
@@ -118,7 +118,11 @@ def run_single(
     with locked(work):
         folder = work / "stage"
         events = EventLog(folder.with_name("events.jsonl"))
-        _run_into(item, folder, seed, events, Observer(progress=progress))
+        try:
+            _run_into(item, folder, seed, events, Observer(progress=progress))
+        except (ConfigError, InputError):  # nothing to go on with: the input has to change
+            shutil.rmtree(work, ignore_errors=True)
+            raise
         outputs = list(item.stage.outputs_of(config).values())
         result = folder / outputs[0][1] if len(outputs) == 1 else folder
         if result.is_dir():

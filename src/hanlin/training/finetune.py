@@ -5,14 +5,12 @@ hanlin finetune --model model --store chat-store --method lora --out adapter
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hanlin.core.config import InputPath, ModelPath
-from hanlin.core.files import sha256
 from hanlin.core.stage import Estimate, Outputs, Stage, StageContext
 from hanlin.training.adapters import Lora
 from hanlin.training.estimates import estimate_training, info_of, lora_parameters
@@ -91,7 +89,7 @@ def _write(
     folder: Path,
 ) -> None:
     from hanlin.models.load import model_folder
-    from hanlin.models.manifest import write_manifest
+    from hanlin.models.manifest import weights_sha256, write_manifest
     from hanlin.models.save import disk_errors, save_model
     from hanlin.prompts.formats import get_format
     from hanlin.prompts.jinja import checked_chat_template
@@ -107,13 +105,6 @@ def _write(
         save_adapter(model, folder, base_name=hub_id)
     base = {"hub_id": hub_id, "weights_sha256": weights_sha256(model_folder(config.model))}
     write_manifest(folder, **{**fields, "base": base, "tokenizer_sha256": tokenizer.sha256})
-
-
-def weights_sha256(folder: Path) -> str:
-    """Return one digest of a model folder's weight files, by their names and contents."""
-    files = sorted(folder.glob("*.safetensors"))
-    digests = [f"{file.name} {sha256(file)}" for file in files]
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def outputs(config: Config) -> Outputs:

@@ -43,6 +43,8 @@ class Config(StageConfig):
     check_logits: bool = True
     """Compare the logits of adapter and merged model afterwards; needs memory for the model in
     float32 once. The merge itself needs memory for one tensor."""
+    any_base: bool = False
+    """Merge into other weights than the adapter was trained on, for example the same in fp16."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,14 @@ class MergeReport:
         return {"version": 1, "tensors": self.tensors, "changed": self.changed, "logits": check}
 
 
-def merge_adapter(
+def merge_adapter(  # noqa: PLR0913 - two paths and settings by keyword
     base: str | Path,
     adapter: str | Path,
     out: Path,
     *,
     max_shard_bytes: int = 5_000_000_000,
     check_logits: bool = True,
+    any_base: bool = False,
     progress: Progress = lambda _done, _total, _text: None,
 ) -> MergeReport:
     """Write base + adapter as a standalone model folder, tensor by tensor.
@@ -82,6 +85,7 @@ def merge_adapter(
         out: where the model goes; what lies there under the same names is replaced.
         max_shard_bytes: size of a file of weights.
         check_logits: compare adapter and merged model afterwards.
+        any_base: accept other weights than the adapter was trained on.
         progress: called with (tensors done, tensors in all, name).
 
     Raises:
@@ -93,6 +97,8 @@ def merge_adapter(
     from hanlin.weights.tensors import write_checkpoint
 
     parts = _open(base, Path(adapter))
+    if not any_base:
+        _check_base(parts)
 
     def merged(spec: TensorSpec) -> torch.Tensor:
         weight, change = parts.weights.read(spec.name), parts.changes.get(spec.name)
@@ -143,6 +149,22 @@ def _open(base: str | Path, adapter_folder: Path) -> _Parts:
         changes=plan_changes(adapter, weights.specs, is_tied=is_tied),
         prompt=manifest.get("prompt"),
         format=check_probe(manifest, tokenizer, where=f"{adapter.folder}/hanlin.json"),
+    )
+
+
+def _check_base(parts: _Parts) -> None:
+    """Refuse weights that the adapter was not trained on: the sum would answer nonsense."""
+    from hanlin.models.manifest import read_manifest, weights_sha256
+
+    base = read_manifest(parts.adapter.folder).get("base") or {}
+    expected = base.get("weights_sha256")
+    if expected is None or expected == weights_sha256(parts.base):
+        return
+    raise InputError(
+        f"the adapter {parts.adapter.folder} was trained on other weights than {parts.base} has",
+        why=f"its hanlin.json has weights_sha256 {expected[:12]}... of the base",
+        fix="give the model that it was trained on; if these are the same weights in another type "
+        "or in other shards, add --any-base (any_base: true in a recipe)",
     )
 
 
@@ -198,6 +220,7 @@ def run(config: Config, context: StageContext) -> None:
         context.out / "model",
         max_shard_bytes=int(config.max_shard_gb * 1e9),
         check_logits=config.check_logits,
+        any_base=config.any_base,
         progress=context.progress,
     )
     context.events.emit("metric", stage=context.name, **report.to_json())

@@ -77,3 +77,10 @@ def test_sampling_out_of_range(name, value, rule):
         Sampling(**{name: value})
     assert name in str(error.value)
     assert rule in str(error.value)
+
+
+def test_an_adapter_is_told_from_a_model(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="is an adapter, not a model") as caught:
+        open_engine(str(tmp_path))
+    assert "hanlin weights merge" in caught.value.fix

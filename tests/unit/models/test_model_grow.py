@@ -157,3 +157,10 @@ def test_damaged_weights(extended, tmp_path):
     (other / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match="is no readable safetensors file"):
         grow(other, extended, out=tmp_path / "grown")
+
+
+def test_a_tokenizer_that_adds_nothing_is_refused(tmp_path):
+    model = make_tiny(tmp_path / "model")
+    with pytest.raises(InputError, match="adds no piece"):
+        grow(model, model, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

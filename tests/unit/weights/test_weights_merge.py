@@ -9,7 +9,7 @@ from hanlin.core.events import EventLog, read_events
 from hanlin.core.files import read_json, sha256, write_json
 from hanlin.core.stage import StageContext
 from hanlin.models.load import load_pair
-from hanlin.models.manifest import read_manifest, write_manifest
+from hanlin.models.manifest import read_manifest, weights_sha256, write_manifest
 from hanlin.models.tiny import make_tiny
 from hanlin.prompts.formats import get_format
 from hanlin.prompts.probe import prompt_record
@@ -20,7 +20,7 @@ from hanlin.weights.merge_check import LogitCheck, compare_logits, require_same
 Q = "base_model.model.model.layers.0.self_attn.q_proj"
 
 
-def save_adapter(folder, base, **manifest):
+def save_adapter(folder, model, **manifest):
     generator = torch.Generator().manual_seed(3)
     tensors = {
         f"{Q}.lora_A.weight": torch.randn(2, 32, generator=generator),
@@ -29,11 +29,11 @@ def save_adapter(folder, base, **manifest):
     config = {
         "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4, "bias": "none",
         "target_modules": ["q_proj"], "layers_to_transform": [0], "init_lora_weights": True,
-        "base_model_name_or_path": str(base),
+        "base_model_name_or_path": str(model),
     }  # fmt: skip
     write_json(folder / "adapter_config.json", config)
     save_file(tensors, folder / "adapter_model.safetensors")
-    tokenizer = load(base)
+    tokenizer = load(model)
     fields = {
         "tokenizer_sha256": tokenizer.sha256,
         "prompt": prompt_record(get_format("plain"), tokenizer),
@@ -150,3 +150,15 @@ def test_stage_estimates_another_copy(base, adapter):
     without = Config(base="owner/name", adapter=str(adapter), check_logits=False)
     assert STAGE.estimate(without).disk_bytes is None
     assert STAGE.outputs_of(config) == {"model": ("model", "model")}
+
+
+def test_weights_that_the_adapter_was_not_trained_on_are_refused(base, tmp_path):
+    other = make_tiny(tmp_path / "other", seed=9)
+    trained_on = {"hub_id": None, "weights_sha256": weights_sha256(base)}
+    adapter = save_adapter(tmp_path / "adapter", base, base=trained_on)
+    merge_adapter(base, adapter, tmp_path / "right", check_logits=False)
+    with pytest.raises(InputError, match="trained on other weights") as caught:
+        merge_adapter(other, adapter, tmp_path / "wrong", check_logits=False)
+    assert "--any-base" in caught.value.fix and not (tmp_path / "wrong").exists()
+    report = merge_adapter(other, adapter, tmp_path / "any", check_logits=False, any_base=True)
+    assert report.changed == 1

@@ -27,12 +27,26 @@ def read_values(path: Path, bad: BadRows) -> Iterator[Numbered]:
         InputError: the file cannot be read, or a JSON document is broken.
     """
     try:
-        if is_json_lines(path):
-            yield from _lines(path, bad)
-        else:
-            yield from _elements(path)
+        for number, value in _lines(path, bad) if is_json_lines(path) else _elements(path):
+            if _is_text(value):
+                yield number, value
+            else:
+                bad.add(str(path), number, "half of a character (a lone surrogate)")
     except OSError as error:
         raise os_error(error, path) from error
+
+
+def _is_text(value: object) -> bool:
+    """Tell whether every string in a JSON value can be written as UTF-8."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+        return True
+    if isinstance(value, dict):
+        return all(_is_text(key) and _is_text(item) for key, item in value.items())
+    return not isinstance(value, list) or all(map(_is_text, value))
 
 
 def is_json_lines(path: Path) -> bool:
