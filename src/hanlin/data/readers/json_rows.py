@@ -105,6 +105,8 @@ def _elements(path: Path) -> Iterator[Numbered]:
             ) from error
         except json.JSONDecodeError as error:
             raise _broken(path, error.lineno, error.msg) from error
+        except RecursionError as error:
+            raise _broken(path, 1, "nested too deeply") from error
 
 
 def _broken(path: Path, line: int, reason: str) -> InputError:

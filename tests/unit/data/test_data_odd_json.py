@@ -1,9 +1,10 @@
-"""Half of a character, as scraped JSON has it, is a bad row like any other."""
+"""Half of a character and endless nesting, as scraped JSON has them, are answered by name."""
 
 import json
 
 import pytest
 
+from hanlin.core.errors import InputError
 from hanlin.data.readers import BadRows, read_conversations, read_documents
 
 
@@ -27,3 +28,10 @@ def test_in_a_conversation_too(tmp_path):
     path.write_text("\n".join(map(json.dumps, (good, cut))))
     bad = BadRows(0.5)
     assert len(list(read_conversations(path, bad=bad))) == 1 and bad.bad == 1
+
+
+def test_a_list_that_is_nested_without_end_is_refused(tmp_path):
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="not valid JSON"):
+        list(read_documents(path))
