@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from hanlin.core.files import read_json
-from hanlin.weights.lora import LowRank, Rows, apply
-from hanlin.weights.tensors import (
+from hanlin.models.tensors import (
     DTYPES,
     MANIFEST,
     TensorSpec,
@@ -20,6 +19,7 @@ from hanlin.weights.tensors import (
     torch_dtype,
     write_checkpoint,
 )
+from hanlin.weights.lora import LowRank, Rows, apply
 
 NAMES = st.text(st.sampled_from("abcxyz.层_0123"), min_size=1, max_size=12)
 SHAPES = st.lists(st.integers(0, 5), max_size=3).map(tuple)

@@ -58,3 +58,26 @@ def _pairs(extra: tuple[str, ...]) -> list[tuple[str, str]]:
             text = words.pop(0)
         pairs.append((key.replace("-", "_"), text))
     return pairs
+
+
+class ManyFiles(click.Command):
+    """A command whose repeatable options take several words: `--text a.txt b.txt`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write `--text a b` as `--text a --text b`, which click understands."""
+        many = {
+            name
+            for option in self.params
+            if isinstance(option, click.Option) and option.multiple
+            for name in option.opts
+        }
+        current, words = "", list[str]()
+        for word in args:
+            if word.startswith("-"):
+                current = word if word in many else ""
+                words.append(word)
+            elif current and words[-1] != current:
+                words += [current, word]
+            else:
+                words.append(word)
+        return super().parse_args(ctx, words)

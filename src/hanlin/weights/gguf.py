@@ -22,10 +22,10 @@ from hanlin.core.files import os_error, read_json
 from hanlin.core.registry import did_you_mean
 from hanlin.models.load import check_rows, model_folder
 from hanlin.models.manifest import check_tokenizer
+from hanlin.models.tensors import FLOATS, Checkpoint, TensorSpec, open_checkpoint
 from hanlin.tokenization.load import load as load_tokenizer
 from hanlin.weights.gguf_vocab import add_vocabulary
 from hanlin.weights.lora import EMBEDDING, HEAD
-from hanlin.weights.tensors import FLOATS, Checkpoint, TensorSpec, open_checkpoint
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from hanlin.core.errors import InputError
 from hanlin.core.files import read_json
-from hanlin.weights.tensors import FLOATS, Checkpoint, TensorSpec, open_checkpoint
+from hanlin.models.tensors import FLOATS, Checkpoint, TensorSpec, open_checkpoint
 
 if TYPE_CHECKING:
     import torch

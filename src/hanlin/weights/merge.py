@@ -21,11 +21,11 @@ from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
 if TYPE_CHECKING:
     import torch
 
+    from hanlin.models.tensors import Checkpoint, TensorSpec
     from hanlin.prompts.format import PromptFormat
     from hanlin.tokenization.load import Tokenizer
     from hanlin.weights.lora import Adapter, Change
     from hanlin.weights.merge_check import LogitCheck
-    from hanlin.weights.tensors import Checkpoint, TensorSpec
 
 REPORT = "merge.json"
 Progress = Callable[[int, int, str], None]
@@ -93,8 +93,8 @@ def merge_adapter(  # noqa: PLR0913 - two paths and settings by keyword
         StageFailedError: the merged model computes something else.
         ResourceError: the disk is full or the folder cannot be written.
     """
+    from hanlin.models.tensors import write_checkpoint
     from hanlin.weights.lora import apply
-    from hanlin.weights.tensors import write_checkpoint
 
     parts = _open(base, Path(adapter))
     if not any_base:
@@ -129,10 +129,10 @@ class _Parts:
 def _open(base: str | Path, adapter_folder: Path) -> _Parts:
     from hanlin.models.load import check_rows, model_folder
     from hanlin.models.manifest import read_manifest
+    from hanlin.models.tensors import open_checkpoint
     from hanlin.prompts.probe import check_probe
     from hanlin.tokenization.load import load as load_tokenizer
     from hanlin.weights.lora import EMBEDDING, open_adapter, plan_changes
-    from hanlin.weights.tensors import open_checkpoint
 
     folder, adapter = model_folder(base), open_adapter(adapter_folder)
     tokenizer, weights = load_tokenizer(folder), open_checkpoint(folder)
@@ -197,8 +197,8 @@ def _write_rest(parts: _Parts, out: Path) -> None:
 
 
 def _checked(parts: _Parts, out: Path) -> LogitCheck:
+    from hanlin.models.tensors import DTYPES
     from hanlin.weights.merge_check import compare_logits, probe_prompts, require_same
-    from hanlin.weights.tensors import DTYPES
 
     changed = {parts.weights.specs[name].dtype for name in parts.changes}
     narrowest = min(changed, key=lambda name: (DTYPES[name][1], name))

@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from hanlin.core.errors import HanlinError
 from hanlin.core.files import read_json
 from hanlin.models.manifest import check_tokenizer, read_manifest
-from hanlin.prompts.probe import check_probe
-from hanlin.tokenization.load import load as load_tokenizer
-from hanlin.weights.lora import CONFIG as ADAPTER_CONFIG
-from hanlin.weights.lora import EMBEDDING, HEAD
-from hanlin.weights.lora import WEIGHTS as ADAPTER_WEIGHTS
-from hanlin.weights.tensors import (
+from hanlin.models.tensors import (
     FLOATS,
     MANIFEST,
     SINGLE,
@@ -28,6 +23,11 @@ from hanlin.weights.tensors import (
     open_checkpoint,
     tensor_sha256,
 )
+from hanlin.prompts.probe import check_probe
+from hanlin.tokenization.load import load as load_tokenizer
+from hanlin.weights.lora import CONFIG as ADAPTER_CONFIG
+from hanlin.weights.lora import EMBEDDING, HEAD
+from hanlin.weights.lora import WEIGHTS as ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     import torch

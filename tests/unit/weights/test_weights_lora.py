@@ -6,8 +6,8 @@ from safetensors.torch import save_file
 
 from hanlin.core.errors import InputError
 from hanlin.core.files import write_json
+from hanlin.models.tensors import TensorSpec
 from hanlin.weights.lora import LowRank, Rows, Whole, open_adapter, plan_changes
-from hanlin.weights.tensors import TensorSpec
 
 PREFIX = "base_model.model."
 Q = "model.layers.0.self_attn.q_proj"

@@ -7,8 +7,8 @@ from safetensors.torch import load_file, save_file
 from hanlin.core.errors import InputError
 from hanlin.core.files import read_json, write_json
 from hanlin.models.manifest import write_manifest
+from hanlin.models.tensors import open_checkpoint, write_checkpoint
 from hanlin.models.tiny import make_tiny
-from hanlin.weights.tensors import open_checkpoint, write_checkpoint
 from hanlin.weights.verify import verify_checkpoint
 
 NORM, UP = "model.norm.weight", "model.layers.1.mlp.up_proj.weight"

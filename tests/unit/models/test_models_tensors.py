@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from hanlin.core.errors import InputError
 from hanlin.core.files import read_json, write_json
-from hanlin.weights.tensors import INDEX, MANIFEST, TensorSpec, open_checkpoint, write_checkpoint
+from hanlin.models.tensors import INDEX, MANIFEST, TensorSpec, open_checkpoint, write_checkpoint
 
 TENSORS = {
     "embed": torch.arange(12.0).reshape(3, 4),
