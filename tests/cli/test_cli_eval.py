@@ -73,13 +73,15 @@ def test_compare_puts_files_side_by_side(hanlin, folder, tmp_path):
     files = [tmp_path / "base.json", tmp_path / "tuned.json"]
     code, stdout, _ = hanlin("compare", *files)
     assert code == 0
-    header, _, line = stdout.splitlines()
+    header, _, line, _, *paired = stdout.splitlines()
+    assert paired[0].split() == ["paired", "benchmark", "n", "difference", "McNemar", "p"]
     assert header.split()[:5] == ["benchmark", "language", "metric", "better", "chance"]
     assert "base: m" in header and "tuned: m" in header
     assert line.split()[:5] == ["questions", "zh", "accuracy", "higher", "0.250"]
     assert line.count("n=8") == 2
     code, stdout, _ = hanlin("compare", *files, "--json")
-    assert set(json.loads(stdout)) == {"base: m", "tuned: m"}
+    assert set(json.loads(stdout)["models"]) == {"base: m", "tuned: m"}
+    assert json.loads(stdout)["paired"][0]["n"] == 8
 
 
 def test_compare_reads_the_scores_of_a_run(hanlin, tmp_path):
@@ -107,7 +109,8 @@ def test_list_names_every_benchmark(hanlin):
     code, stdout, _ = hanlin("list", "--json")
     assert code == 0
     names = [entry["name"] for entry in json.loads(stdout)]
-    assert names == ["questions", "ceval", "cmmlu", "mmlu", "bits-per-byte", "extraction",
+    assert names == ["questions", "ceval", "cmmlu", "mmlu", "m3ke", "xiezhi", "agieval",
+                     "gaokao", "bits-per-byte", "extraction",
                      "tokens-per-character"]  # fmt: skip
     assert "its folder, with dev/ and val/" in hanlin("list")[1]
 

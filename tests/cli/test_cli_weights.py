@@ -77,9 +77,10 @@ def test_gguf(hanlin, base, tmp_path):
     code, stdout, stderr = hanlin("gguf", base, out)
     assert code == 4 and stdout == "" and "exists already" in stderr
     code, stdout, _ = hanlin("gguf", base, out, "--force")
-    assert code == 0 and "type f16, 100.0% of greedy tokens agree" in stdout
+    assert code == 0 and "type f16 (16 F16, 5 F32)\n100.0% of greedy tokens agree" in stdout
+    assert "bits per byte" in stdout and "(+0.00%)" in stdout
     code, stdout, _ = hanlin("gguf", base, out, "--force", "--no-check")
-    assert code == 0 and stdout.endswith("type f16\n")
+    assert code == 0 and stdout.endswith("type f16 (16 F16, 5 F32)\n")
 
 
 def test_gguf_of_an_unknown_type(hanlin, base, tmp_path):
@@ -109,6 +110,6 @@ def test_verify_of_a_damaged_model(hanlin, tmp_path):
 
 def test_verify_of_nothing(hanlin, tmp_path):
     code, stdout, stderr = hanlin("verify", tmp_path)
-    assert code == 4 and stdout == "" and "holds no safetensors checkpoint" in stderr
+    assert code == 4 and stdout == "" and "holds no checkpoint" in stderr
     code, _, stderr = hanlin("verify", tmp_path / "none")
     assert code == 4 and "none does not exist" in stderr

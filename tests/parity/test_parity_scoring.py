@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+import transformers
 from transformers.generation.logits_process import (
     TemperatureLogitsWarper,
     TopKLogitsWarper,
@@ -60,8 +61,7 @@ def test_log_likelihoods_equal_those_of_each_sequence_alone(folder, engine):
 def test_small_rows_batches_and_slices_change_nothing(engine, monkeypatch):
     requests = many_requests(1)
     expected = engine.score(requests)
-    monkeypatch.setattr(prefix, "MAX_ROW_TOKENS", 80)
-    monkeypatch.setattr(prefix, "MAX_BATCH_TOKENS", 100)
+    monkeypatch.setattr(prefix, "MAX_TOKENS", {"cpu": 70})
     monkeypatch.setattr(prefix, "MAX_LOGITS", 1000)
     assert engine.score(requests) == pytest.approx(expected, abs=1e-4)
 
@@ -103,3 +103,78 @@ def test_probabilities_equal_those_of_transformers_warpers(temperature, top_k, t
         expected = TopPLogitsWarper(top_p)(None, expected)
     ours = distribution(logits, Sampling(temperature=temperature, top_k=top_k, top_p=top_p))
     torch.testing.assert_close(ours, expected.softmax(-1))
+
+
+SHAPE = {
+    "vocab_size": 400, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
+    "head_dim": 16, "pad_token_id": 0,
+}  # fmt: skip
+OTHERS = {
+    "Llama": {},
+    "Qwen2": {},
+    "Qwen3": {},
+    "Mistral": {"sliding_window": None},
+    "Mistral with a window": {"sliding_window": 32},
+    "Gemma2": {"sliding_window": 4096, "final_logit_softcapping": 3.0},
+    "Granite": {"logits_scaling": 4.0},
+    "Phi3": {},
+    "GPT2": {},
+    "Bloom": {},
+}
+
+
+def random_model(name, **settings):
+    kind = name.split()[0]
+    torch.manual_seed(0)
+    if kind in ("GPT2", "Bloom"):
+        config = getattr(transformers, f"{kind}Config")(
+            vocab_size=400, hidden_size=64, n_layer=3, n_head=4, n_positions=512
+        )
+    else:
+        config = getattr(transformers, f"{kind}Config")(**SHAPE, **settings)
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_architectures_give_their_own_log_likelihoods(name, monkeypatch):
+    monkeypatch.setattr(prefix, "MAX_TOKENS", {"cpu": 70})
+    model = random_model(name, **OTHERS[name])
+    requests = many_requests(3)[:30]
+    expected = [alone(model, *request) for request in requests]
+    work = prefix.Work()
+    values = prefix.score_requests(model, requests, max_length=512, work=work)
+    assert values == pytest.approx(expected, abs=1e-4)
+    longest = max(len(a) + len(b) for a, b in requests)
+    is_tree = prefix.follows_trees(model, longest)
+    assert is_tree == (name not in ("Mistral with a window", "Bloom"))
+    assert (work.computed == work.distinct) == is_tree
+
+
+def test_bfloat16_agrees_within_its_precision():
+    model = random_model("Llama").to(torch.bfloat16)
+    requests = many_requests(4)[:20]
+    expected = [alone(model, *request) for request in requests]
+    assert prefix.score_requests(model, requests, max_length=512) == pytest.approx(
+        expected, abs=0.05
+    )
+
+
+def test_an_adapter_that_is_loaded_takes_part():
+    peft = pytest.importorskip("peft")
+    model = random_model("Llama")
+    requests = many_requests(5)[:20]
+    before = prefix.score_requests(model, requests, max_length=512)
+    adapted = peft.get_peft_model(
+        model, peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    ).eval()
+    after = prefix.score_requests(adapted, requests, max_length=512)
+    assert after == pytest.approx([alone(adapted, *r) for r in requests], abs=1e-4)
+    assert after != pytest.approx(before, abs=1e-2)
+
+
+def test_every_distinct_token_is_computed_once(engine):
+    engine.work = prefix.Work()
+    shots = [7] * 100
+    engine.score([([*shots, q], [o]) for q in range(50) for o in range(4)])
+    assert engine.work.computed == engine.work.distinct == 150

@@ -19,7 +19,8 @@ from hanlin.models.tensors import (
     torch_dtype,
     write_checkpoint,
 )
-from hanlin.weights.lora import LowRank, Rows, apply
+from hanlin.weights.apply import Term, changed_blocks
+from hanlin.weights.lora import LowRank, Rows
 
 NAMES = st.text(st.sampled_from("abcxyz.层_0123"), min_size=1, max_size=12)
 SHAPES = st.lists(st.integers(0, 5), max_size=3).map(tuple)
@@ -66,22 +67,45 @@ class Held:
 
 
 SIZES = st.integers(1, 6)
+DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+
+def changed(weight, change, adapter, *, block=100):
+    """Return a weight with one change made, read in blocks of that many rows."""
+    spec = TensorSpec("w", DTYPE_NAMES[weight.dtype], tuple(weight.shape))
+    blocks = changed_blocks(spec, lambda: weight.clone().split(block), [[Term(change, adapter)]])
+    return torch.cat(list(blocks))
 
 
 @settings(deadline=None, max_examples=60)
-@given(rows=SIZES, columns=SIZES, rank=st.integers(1, 3), seed=st.integers(0, 99))
-def test_low_rank_change_of_zero_keeps_every_bit(rows, columns, rank, seed):
+@given(rows=SIZES, columns=SIZES, rank=st.integers(1, 3), seed=st.integers(0, 99), block=SIZES)
+def test_low_rank_change_of_zero_keeps_every_bit(rows, columns, rank, seed, block):
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(rows, columns, generator=generator).to(torch.bfloat16)
     adapter = Held(a=torch.randn(rank, columns, generator=generator), b=torch.zeros(rows, rank))
-    assert torch.equal(apply(LowRank("a", "b", 2.0), weight, adapter), weight)
+    assert torch.equal(changed(weight, LowRank("a", "b", 2.0), adapter, block=block), weight)
 
 
 @settings(deadline=None, max_examples=60)
-@given(data=st.data(), count=st.integers(1, 8))
-def test_rows_change_only_what_they_name(data, count):
+@given(data=st.data(), count=st.integers(1, 8), block=SIZES)
+def test_rows_change_only_what_they_name(data, count, block):
     indices = data.draw(st.lists(st.integers(0, count - 1), unique=True, max_size=count))
     weight, rows = torch.zeros(count, 3), torch.ones(len(indices), 3)
-    merged = apply(Rows("rows", tuple(indices)), weight, Held(rows=rows))
-    changed = merged[:, 0].nonzero().flatten().tolist()
-    assert changed == sorted(indices) and torch.equal(weight, torch.zeros(count, 3))
+    merged = changed(weight, Rows("rows", tuple(indices)), Held(rows=rows), block=block)
+    found = merged[:, 0].nonzero().flatten().tolist()
+    assert found == sorted(indices) and torch.equal(merged.any(1), merged.all(1))
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 99), rows=st.integers(2, 40), scale=st.sampled_from([0.5, 2.0, 1.3]))
+def test_lengths_of_dora_are_what_it_learned(seed, rows, scale):
+    """Whatever W and the low-rank change are, each row ends up as long as its magnitude says."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(rows, 5, generator=generator)
+    adapter = Held(
+        a=torch.randn(2, 5, generator=generator),
+        b=torch.randn(rows, 2, generator=generator),
+        m=torch.rand(rows, generator=generator) + 0.1,
+    )
+    merged = changed(weight, LowRank("a", "b", scale, "m"), adapter, block=7)
+    torch.testing.assert_close(merged.norm(dim=1), adapter.read("m"), rtol=1e-5, atol=1e-5)

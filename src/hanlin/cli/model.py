@@ -45,28 +45,43 @@ model.add_command(base)
 @model.command()
 @click.argument("model")
 @click.option("--tokenizer", required=True, help="An extension of the model's own tokenizer.")
-@click.option("--init", type=click.Choice(["mean", "random"]), default="mean", show_default=True,
-              help="New rows: the mean of the old tokens' rows, or random.")  # fmt: skip
+@click.option(
+    "--init", type=click.Choice(["mean", "exponential", "global-mean", "random"]), default="mean",
+    show_default=True, help="What new rows are made of: the rows of the old tokens of a piece, all "
+    "alike; or the last of them most in the embeddings and the first one in the lm_head; the mean "
+    "of all old rows; random numbers like theirs.",
+)  # fmt: skip
+@click.option("--pad-to-multiple", type=click.IntRange(1), default=1, show_default=True,
+              help="Fill the rows up to a multiple of this.")  # fmt: skip
+@click.option("--max-shard-gb", type=click.FloatRange(0, min_open=True), default=5.0,
+              show_default=True, help="Size of a file of weights.")  # fmt: skip
 @seed_option
 @out_option()
 @force_option
-def grow(model: str, out: Path, force: bool, seed: int, **given: Any) -> None:  # noqa: ANN401
+@json_option
+def grow(model: str, out: Path, force: bool, seed: int, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Give MODEL rows for the pieces that its tokenizer was extended by; old rows stay.
+
+    Needs memory for blocks of rows, however large the model is. Given again after an
+    interruption, it goes on.
 
     \b
     Examples:
       hanlin model grow MODEL --tokenizer extended --out grown
       hanlin model grow MODEL --tokenizer extended --out grown --init random --force
+      hanlin model grow MODEL --tokenizer extended --out grown --pad-to-multiple 64 --json
     """
     from hanlin.core.config import ConfigSource, validate
     from hanlin.models.grow import Config
+    from hanlin.models.grow import grow as grow_model
     from hanlin.models.info import read_info
-    from hanlin.pipeline.run import run_single
 
     source = ConfigSource("the command line", Path.cwd())
     config = validate(Config, {"model": model, **given}, source=source)
-    made = run_single("grow", config, out=out, force=force, seed=seed, progress=console.progress())
-    console.result(str(made), as_json=False, text=f"{made}: {read_info(made).vocab_size} rows")
+    grow_model(config, out, seed=seed, force=force, progress=console.progress())
+    rows = read_info(out).vocab_size
+    value = {"out": str(out), "rows": rows, "init": config.init}
+    console.result(value, as_json=as_json, text=f"{out}: {rows} rows")
 
 
 @model.command()

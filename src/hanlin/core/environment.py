@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,6 +17,11 @@ REPORTED_PACKAGES = (
     "torch", "transformers", "peft", "accelerate", "safetensors", "sentencepiece", "tokenizers",
     "numpy", "gguf", "xllamacpp",
 )  # fmt: skip
+
+CONTAINER_LIMITS = (  # of control groups, version 2 and 1
+    ("/sys/fs/cgroup", "memory.max", "memory.current"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
 
 
 def describe() -> dict[str, str]:
@@ -43,6 +50,26 @@ def usable_cpus() -> int:
 def total_memory_bytes() -> int:
     """Return the machine's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def available_memory_bytes() -> int:
+    """Return how much memory a process can take now, within a container's limit if there is one."""
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    info = Path("/proc/meminfo")
+    if info.exists():  # the page cache counts as free: it makes room
+        for line in info.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                free = int(line.split()[1]) * 1024
+    for folder, limit, used in CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # no such file, or no limit ("max")
+            free = min(free, _container_room(Path(folder), limit, used))
+    return free
+
+
+def _container_room(folder: Path, limit: str, used: str) -> int:
+    cache = re.search(r"^inactive_file (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+    taken = int((folder / used).read_text()) - (int(cache[1]) if cache else 0)
+    return int((folder / limit).read_text()) - taken
 
 
 def reset_peak_memory() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hanlin.core.errors import HanlinError, InputError, ResourceError
+from hanlin import __version__
+from hanlin.core.errors import ConfigError, HanlinError, InputError, ResourceError
+
+WORK_MARK = "key.json"  # in the work folder of `resumable_directory`
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -84,15 +88,12 @@ def atomic_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Yield a hidden sibling to write in; rename it to `path` when the block ends well.
 
     Raises:
-        InputError: `path` exists, is not empty and `force` is not set.
+        ConfigError: `path` is the current folder or one above it.
+        InputError: `path` exists, is not empty and `force` is not set; or it is a file.
         ResourceError: the disk is full or the folder cannot be written.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())) and not force:
-        raise InputError(
-            f"{path} exists already",
-            why="nothing is overwritten unless it is asked for",
-            fix="give another --out, or add --force to replace it",
-        )
+    _refuse_place(path)
+    _refuse_existing(path, force=force)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         temporary.mkdir(parents=True)
@@ -103,6 +104,124 @@ def atomic_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
         raise os_error(error, path) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def resumable_directory(
+    path: Path, *, key: str, force: bool = False, inputs: Iterable[Path] = ()
+) -> Iterator[Path]:
+    """Yield a hidden folder to write in, that survives a kill; rename it to `path` at the end.
+
+    The folder is `.NAME.work/out`. The same command finds there what it had written before; what
+    another command left is thrown away, and so is a folder in which a failure left nothing.
+
+    Args:
+        path: where the finished folder appears.
+        key: what the content depends on: the same key promises the same bytes.
+        force: replace what is at `path`.
+        inputs: files and folders that are read: `path` must neither be nor hold one of them.
+
+    Raises:
+        ConfigError: `path` is the current folder or one above it.
+        InputError: `path` exists, is not empty and `force` is not set; or it is a file, or an
+            input would be replaced.
+        ResourceError: another process writes it, the disk is full, the folder cannot be written.
+    """
+    _refuse_place(path, inputs)
+    work = path.with_name(f".{path.name}.work")
+    out = work / "out"
+    if path.exists() and (work / WORK_MARK).is_file() and not out.exists():
+        shutil.rmtree(work, ignore_errors=True)  # killed between the last two steps
+    _refuse_existing(path, force=force)
+    try:
+        with _held(work, what=path):
+            _begin_or_go_on(work, mark=json.dumps([key, __version__]).encode())
+            out.mkdir(exist_ok=True)
+            is_hopeless = False
+            try:
+                yield out
+                fsync_tree(out)
+                move_into_place(out, path)
+            except InputError:
+                is_hopeless = True  # mended input is other input: it would begin anew
+                raise
+            finally:
+                if is_hopeless or not out.is_dir() or not list_files(out):
+                    shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise os_error(error, path) from error
+
+
+def work_journal(folder: Path) -> Path | None:
+    """Return the file that may say what is finished in a folder; None: nothing there is kept.
+
+    It lies beside a folder that `resumable_directory` handed out, and goes when that is done.
+    """
+    works = (p for p in folder.parents if p.suffix == ".work" and (p / WORK_MARK).is_file())
+    work = next(works, None)
+    return work / "finished.json" if work else None
+
+
+@contextmanager
+def _held(work: Path, *, what: Path) -> Iterator[None]:
+    """Make a folder and keep other processes out of it."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ResourceError(
+                f"another process is writing {what}",
+                fix="wait for it, stop it, or give another place for the result",
+            ) from error
+        yield
+
+
+def _begin_or_go_on(work: Path, *, mark: bytes) -> None:
+    """Empty a work folder that another command left; of the same one, only half-written files."""
+    file = work / WORK_MARK
+    if file.is_file() and file.read_bytes() == mark:
+        for part in work.rglob(".*.part"):
+            part.unlink()
+        return
+    for entry in work.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != ".lock":
+            entry.unlink()
+    write_atomic(file, mark)
+
+
+def _refuse_place(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuse what no folder can be renamed to, or what would take an input with it."""
+    if path.name in ("", ".."):
+        raise ConfigError(
+            f"{path} cannot be the folder of a result",
+            why="the folder appears at the end, by one rename",
+            fix="give the name of a new folder, such as models/NAME",
+        )
+    file = next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None)
+    if file is not None:
+        raise InputError(
+            f"{path} cannot become a folder: {file} is a file",
+            fix="give another place for the result, or remove the file",
+        )
+    for item in inputs:
+        if path.exists() and item.resolve().is_relative_to(path.resolve()):
+            raise InputError(
+                f"{path} holds the input {item}",
+                why="the result replaces the whole folder, and the input would be lost",
+                fix="give another place for the result",
+            )
+
+
+def _refuse_existing(path: Path, *, force: bool) -> None:
+    if path.exists() and any(path.iterdir()) and not force:
+        raise InputError(
+            f"{path} exists already",
+            why="nothing is overwritten unless it is asked for",
+            fix="give another place for the result, or add --force to replace it",
+        )
 
 
 def move_into_place(source: Path, target: Path) -> None:
@@ -169,13 +288,14 @@ def os_error(error: OSError, path: Path) -> HanlinError:
         return ResourceError(
             f"the disk is full: {path} could not be written",
             why=f"{error.strerror}; {_free(path)} left",
-            fix="free some space or choose another --out, then repeat the command: it goes on",
+            fix="free some space or give another place for the result, then repeat the command: it "
+            "goes on",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ResourceError(
             f"no permission for {path}",
             why=str(error.strerror),
-            fix="choose another --out, or change the folder's owner or mode",
+            fix="give another place for the result, or change the folder's owner or mode",
         )
     return InputError(f"{path}: {error.strerror or error}")
 

@@ -61,6 +61,9 @@ class Question:
         answer: index of the right option, or None where the data set hides it.
         subject: name of the subject, for averaging.
         language: "zh", "en", ...
+        answers: indices of the right options, where several are right together; `answer` is None.
+        gold: the right text of a question without options (cloze).
+        labels: disciplines of the question, where it has several.
     """
 
     id: str
@@ -69,3 +72,6 @@ class Question:
     answer: int | None
     subject: str
     language: str
+    answers: tuple[int, ...] = ()
+    gold: str = ""
+    labels: tuple[str, ...] = ()

@@ -18,9 +18,15 @@ from hanlin.inference.engine import Engine
 from hanlin.prompts.format import PromptFormat
 
 T = TypeVar("T")
-ProtocolName = Literal["chat", "plain"]
-ScorerName = Literal["text", "letter"]
-MetricName = Literal["accuracy", "mrr", "hit@5", "bits_per_byte", "f1", "tokens_per_character"]
+ProtocolName = Literal["chat", "plain", "official", "lm-eval", "cutegpt-mrr"]
+ScorerName = Literal["text", "letter", "text-norm", "pmi", "generate", "cot"]
+ShotChoice = Literal["first", "fixed", "label", "seeded"]
+AveragingName = Literal["micro", "macro", "category"]
+MetricName = Literal[
+    "accuracy", "accuracy_micro", "accuracy_macro", "accuracy_category", "accuracy_norm",
+    "accuracy_hard", "mrr", "hit@1", "hit@3", "hit@5", "hit@10",
+    "bits_per_byte", "f1", "tokens_per_character",
+]  # fmt: skip
 
 
 class BenchmarkConfig(StrictModel):
@@ -41,10 +47,24 @@ class BenchmarkConfig(StrictModel):
     metric: MetricName | None = None
     """Which metric is reported; None: the benchmark's own choice."""
     protocol: ProtocolName | None = None
-    """chat: ask in the model's prompt format; plain: as running text. None: the benchmark's own."""
+    """chat: ask in the model's prompt format; plain: as running text; official: as its authors;
+    lm-eval: that harness's; cutegpt-mrr: options ranked by their text, as Xiezhi's
+    authors and CuteGPT did. None: the benchmark's own."""
     scorer: ScorerName | None = None
-    """text: the likelihood of an option's text; letter: options are listed and A, B, ... scored.
-    None: the benchmark's own."""
+    """text: the likelihood of an option's text; letter: options are listed and A, B, ... scored;
+    text-norm: per character; pmi: less the likelihood without the question; generate: a short
+    answer is generated; cot: an answer with its reasoning. None: the protocol's own."""
+    average: AveragingName | None = None
+    """micro: over questions; macro: over subjects; category: over categories of subjects.
+    None: the protocol's own."""
+    options: int | None = Field(None, ge=2, le=200)
+    """Fill every question up to so many options from those of all questions. None: as they are."""
+    shuffle: bool = True
+    """Shuffle options that were filled up; false: the published layout, whose right answer is
+    always among the first four."""
+    shot_choice: ShotChoice = "first"
+    """Examples: the first of the subject, the same for all subjects (fixed), those that share a
+    discipline (label), or drawn for each subject (seeded)."""
     shots: int | None = Field(None, ge=0, le=50)
     """Examples before each question, from the data's dev split. None: the benchmark's own."""
     split: str | None = None
@@ -91,12 +111,14 @@ class BenchmarkResult:
         records: one row for each item, for the records folder.
         language: language of the items, "" where it is unknown or mixed.
         samples: extractions to show (see `benchmarks.extraction`).
+        details: what stands behind the number: subjects, categories, biases, what was left out.
     """
 
     measures: tuple[Measure, ...]
     records: tuple[dict[str, Any], ...]
     language: str
     samples: tuple[dict[str, Any], ...] = field(default=())
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,11 +129,13 @@ class Benchmark:
         summary: one line for the list.
         data: what `data` must be, for the list.
         run: called with (config, subject, seed of the intervals).
+        paper: called alike; returns (questions, protocol) of a benchmark of questions.
     """
 
     summary: str
     data: str
     run: Callable[[BenchmarkConfig, Subject, int], BenchmarkResult]
+    paper: Callable[[BenchmarkConfig, Subject, int], tuple[Any, Any]] | None = None
 
 
 def spread(items: Sequence[T], limit: int | None) -> list[T]:

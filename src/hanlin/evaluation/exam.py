@@ -1,56 +1,100 @@
-"""How is an exam asked: a folder of CSV files, one for each subject, with a dev split of examples?
+"""How is an exam asked: a folder of files, one for each subject, with a dev split of examples?
 
-The benchmarks C-Eval, CMMLU and MMLU differ in a sentence and in the name of a folder only.
+C-Eval, CMMLU and MMLU differ in their prompts, subjects and the name of a folder only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.records import Question
 from hanlin.data.readers import BadRows, read_questions
-from hanlin.evaluation.benchmark import BenchmarkConfig, BenchmarkResult, Subject
-from hanlin.evaluation.multiple_choice import run_questions
+from hanlin.evaluation.benchmark import BenchmarkConfig, Subject
+from hanlin.evaluation.multiple_choice import MakePaper, Paper
+from hanlin.evaluation.option_pool import fill_up
 from hanlin.evaluation.protocol import Protocol
+from hanlin.evaluation.protocols import MRR_OPTIONS, protocol_for
+from hanlin.evaluation.shots import choose_examples
+from hanlin.evaluation.subjects import missing_subjects, subjects_of
 
-Run = Callable[[BenchmarkConfig, Subject, int], BenchmarkResult]
+log = logging.getLogger(__name__)
 DEV = "dev"
+SHOWN_BAD_ROWS = 20
 
 
-def exam(*, split: str, intro: str, shots: int = 5) -> Run:
-    """Return the `run` of an exam.
+def exam(*, split: str, shots: int = 5, hard: frozenset[str] = frozenset()) -> MakePaper:
+    """Return what makes the paper of an exam.
 
     Args:
         split: the folder with the questions.
-        intro: a sentence before the examples; "{subject}" is replaced.
         shots: examples before each question, unless the config says otherwise.
+        hard: subjects that are reported by themselves.
     """
 
-    def run(config: BenchmarkConfig, subject: Subject, seed: int) -> BenchmarkResult:
+    def paper(config: BenchmarkConfig, subject: Subject, seed: int) -> tuple[Paper, Protocol]:
         folder = Path(config.data)
         count = shots if config.shots is None else config.shots
         bad = BadRows(config.max_bad_rows)
-        questions = list(read_questions(_split_folder(folder, config.split or split), bad=bad))
-        return run_questions(
-            questions,
-            examples=dev_examples(folder, shots=count) if count else {},
-            protocol=Protocol(
-                format=subject.format if config.protocol == "chat" else None,
-                scorer=config.scorer or "letter",
-                intro=intro,
+        questions = list(read_questions(split_folder(folder, config.split or split), bad=bad))
+        examples: list[Question] = []
+        if count:
+            examples = dev_questions(folder, shots=count)
+        asked = with_options(questions, config, seed=seed)
+        return Paper(
+            questions=asked,
+            examples=choose_examples(
+                asked, examples, shots=count, how=config.shot_choice, seed=seed
             ),
-            config=config,
-            subject=subject,
-            seed=seed,
-        )
+            categories=categories_of(config.benchmark),
+            hard=hard,
+            notes=notes_of(config, questions, bad),
+        ), protocol_for(config, subject, default="official", questions=questions)
 
-    return run
+    return paper
 
 
-def dev_examples(folder: Path, *, shots: int) -> dict[str, list[Question]]:
-    """Return the first answered questions of each subject in the dev split.
+def with_options(
+    questions: Sequence[Question], config: BenchmarkConfig, *, seed: int
+) -> list[Question]:
+    """Return the questions, filled up to the config's number of options."""
+    count = config.options or (MRR_OPTIONS if config.protocol == "cutegpt-mrr" else None)
+    if count is None:
+        return list(questions)
+    return fill_up(questions, count=count, seed=seed, shuffle=config.shuffle, pool=questions)
+
+
+def categories_of(name: str) -> dict[str, str]:
+    """Return subject -> category of an exam."""
+    return {key: known.category for key, known in subjects_of(name).items()}
+
+
+def notes_of(
+    config: BenchmarkConfig, questions: Sequence[Question], bad: BadRows
+) -> dict[str, Any]:
+    """Return, and log, what was missing or unusable in the data."""
+    found = {question.subject for question in questions}
+    missing = missing_subjects(config.benchmark, found)
+    if missing:
+        total = len(subjects_of(config.benchmark))
+        log.warning("%s: %d of %d subjects are not in %s, the first: %s",
+                    config.id, len(missing), total, config.data, missing[0])  # fmt: skip
+    if bad.bad:
+        row = bad.rows[0]
+        log.warning("%s: %d rows cannot be used and are left out, the first: %s:%d: %s",
+                    config.id, bad.bad, row.source, row.line, row.reason)  # fmt: skip
+    return {
+        "num_subjects": len(found),
+        "missing_subjects": missing,
+        "bad_rows": {"count": bad.bad, "rows": bad.as_records()[:SHOWN_BAD_ROWS]},
+    }
+
+
+def dev_questions(folder: Path, *, shots: int) -> list[Question]:
+    """Return the answered questions of the dev split.
 
     Raises:
         ConfigError: there is no dev split.
@@ -60,15 +104,10 @@ def dev_examples(folder: Path, *, shots: int) -> dict[str, list[Question]]:
             f"shots is {shots}, but {folder} has no folder {DEV!r} to take examples from",
             fix=f"add {folder / DEV}, or ask without examples: shots: 0",
         )
-    examples: dict[str, list[Question]] = {}
-    for question in read_questions(folder / DEV):
-        held = examples.setdefault(question.subject, [])
-        if question.answer is not None and len(held) < shots:
-            held.append(question)
-    return examples
+    return [q for q in read_questions(folder / DEV) if q.answer is not None]
 
 
-def _split_folder(folder: Path, split: str) -> Path:
+def split_folder(folder: Path, split: str) -> Path:
     """Return the folder of a split, or the path itself where it is one split (or one file)."""
     if (folder / split).is_dir():
         return folder / split

@@ -5,30 +5,34 @@ hanlin model grow MODEL --tokenizer EXTENDED --out GROWN
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
 
 from hanlin.core.config import InputPath, ModelPath
-from hanlin.core.errors import InputError
-from hanlin.core.extras import require
-from hanlin.core.files import read_json, size_bytes, write_json
-from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
+from hanlin.core.files import list_files, read_json, resumable_directory, size_bytes, write_json
+from hanlin.core.meter import Progress
+from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext, derive_seed
 from hanlin.models import manifest
+from hanlin.models.grow_checks import EMBEDDINGS, LM_HEAD, check_extension, check_tables
+from hanlin.models.grow_table import Table, grow_table
 from hanlin.models.info import describe
-from hanlin.models.load import check_rows, model_folder
-from hanlin.models.save import disk_errors
+from hanlin.models.load import model_folder
+from hanlin.models.row_init import Init, Side, old_parts, recipe
+from hanlin.models.tensors import Checkpoint, TensorSpec, open_checkpoint, write_checkpoint
 from hanlin.tokenization.load import Tokenizer, load
 
 if TYPE_CHECKING:
     import torch
 
-# V rows of the old table, W of the new one, D width
-ROW_TENSORS = ("model.embed_tokens.weight", "lm_head.weight")
-TWIN_NOISE = 0.01  # of the table's standard deviation: enough to tell twins apart, no more
-Init = Literal["mean", "random"]
+SIDES: dict[str, Side] = {EMBEDDINGS: "input", LM_HEAD: "output"}
 
 
 class Config(StageConfig):
@@ -39,193 +43,163 @@ class Config(StageConfig):
     tokenizer: InputPath
     """An extension of the model's own tokenizer."""
     init: Init = "mean"
-    """New rows: "mean" of the rows of the old tokens that the piece was written with, or "random"
-    with the mean and the standard deviation of the old rows."""
+    """New rows: "mean" of the rows of the old tokens that the piece was written with;
+    "exponential": the last of these tokens counts most in the embeddings, the first one in the
+    lm_head; "global-mean" of all old rows; "random" with their mean and standard deviation."""
+    pad_to_multiple: int = Field(1, ge=1)
+    """Fill the rows up to a multiple of this; 64 makes matrix products on a GPU faster."""
+    max_shard_gb: float = Field(5.0, gt=0)
+    """Size of a file of weights, in GB; a larger model becomes several."""
 
 
 def run(config: Config, context: StageContext) -> None:
-    """Write the grown model folder; the old rows keep every bit, all other tensors too."""
-    seed = context.stream("rows")
-    grow(config.model, config.tokenizer, out=context.out / "model", init=config.init, seed=seed)
+    """Grow into `context.out / "model"`, anew after an interruption."""
+    out = context.out / "model"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    job = _open(config)
+    _grow_into(out, config, job, seed=context.stream("rows"), progress=context.progress)
 
 
 def grow(
-    model: str | Path, tokenizer: str | Path, *, out: Path, init: Init = "mean", seed: int = 0
+    config: Config,
+    out: Path,
+    *,
+    seed: int = 0,
+    force: bool = False,
+    progress: Progress = lambda _done, _total, _text: None,
 ) -> Path:
     """Write a copy of a model with a row for every entry of an extended tokenizer.
 
-    Works on one weight file at a time and keeps the stored dtype; the model is never built.
+    The old rows keep every bit, all other tensors too. Weights pass through memory in blocks of
+    rows. What was interrupted goes on when it is called again; `out` appears when it is complete.
 
     Args:
-        model: a folder or a hub id.
-        tokenizer: a folder whose first entries are those of the model's tokenizer.
+        config: the model, the tokenizer, and how new rows are made.
         out: the new model folder.
-        init: how new rows are made; see `Config.init`.
         seed: of random rows, and of what tells equal rows apart.
+        force: replace what is at `out`.
+        progress: called with (tensors done, tensors in all, name).
 
     Raises:
-        InputError: no model, another tokenizer, or fewer rows than the old tokenizer has entries.
+        InputError: no model, another tokenizer, fewer rows than the old tokenizer has entries, or
+            `out` exists.
         ResourceError: the disk is full or the folder cannot be written.
     """
-    folder = model_folder(model)
-    old, new = load(folder), load(tokenizer)
-    manifest.check_tokenizer(folder, tokenizer_sha256=old.sha256, tokenizer_path=old.path)
-    config = read_json(folder / "config.json")
-    info = describe(config, name=str(folder / "config.json"))
-    check_rows(info.vocab_size, tokenizer=old, model_path=model)
-    _check_extension(old, new)
-    parts = old_parts(old, new)
-    with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        _write_weights(folder, out, known=old.vocab_size, parts=parts, init=init, seed=seed)
-    config["vocab_size"] = max(info.vocab_size, new.vocab_size)
-    write_json(out / "config.json", config)
-    if (folder / "generation_config.json").exists():
-        write_json(out / "generation_config.json", read_json(folder / "generation_config.json"))
-    new.save(out)
-    manifest.write_manifest(out, tokenizer_sha256=new.sha256, base_vocab_size=old.vocab_size)
+    job = _open(config)
+    with resumable_directory(out, key=_key(config, job, seed), force=force) as folder:
+        _grow_into(folder, config, job, seed=seed, progress=progress)
     return out
 
 
-def old_parts(old: Tokenizer, new: Tokenizer) -> list[list[int]]:
-    """Return for every new entry the old ids that its text was written with so far."""
-    texts = [new.bytes_of(index) for index in range(old.vocab_size, new.vocab_size)]
-    return [old.encode(text.decode("utf-8", "replace"), at_start=False) for text in texts]
+@dataclass(frozen=True)
+class _Job:
+    """A model and the extension of its tokenizer, found to belong together.
 
-
-def grow_rows(
-    rows_VD: torch.Tensor,
-    *,
-    known: int,
-    parts: Sequence[Sequence[int]],
-    init: Init = "mean",
-    seed: int = 0,
-) -> torch.Tensor:
-    """Return the table [W, D] with rows `known` to `known + len(parts)` made anew.
-
-    Rows before `known` keep every bit; rows behind the new ones (padding) stay as well.
-
-    Args:
-        rows_VD: the old table, in any float dtype.
-        known: entries of the old tokenizer; the table may have more rows, unused ones.
-        parts: for every new entry the old ids it is made of; where there are none, or their mean
-            is zero, the mean of all rows stands in: a row of zeros would never get a gradient
-            as an lm_head.
-        init: "mean" or "random".
-        seed: of the noise.
+    Attributes:
+        folder: of the model.
+        checkpoint: its tensors.
+        config: of its `config.json`.
+        old: its own tokenizer.
+        new: the extended one.
+        is_tied: embeddings and lm_head are one matrix.
     """
-    import torch
 
-    generator = torch.Generator().manual_seed(seed)
-    old_VD = rows_VD[:known].float()
-    center_D, spread_D = old_VD.mean(0), old_VD.std(0) if known > 1 else old_VD.abs().mean(0)
-    noise_ND = torch.randn(len(parts), rows_VD.shape[1], generator=generator) * spread_D
-    if init == "random":
-        new_ND = center_D + noise_ND
-    else:
-        new_ND = torch.stack([old_VD[list(ids)].mean(0) if ids else center_D for ids in parts])
-        is_zero_N = (new_ND == 0).all(1)
-        new_ND[is_zero_N] = center_D
-        new_ND[twins(parts) | is_zero_N] += TWIN_NOISE * noise_ND[twins(parts) | is_zero_N]
-    behind = rows_VD[known + len(parts) :]
-    return torch.cat([rows_VD[:known], new_ND.to(rows_VD.dtype), behind]).contiguous()
+    folder: Path
+    checkpoint: Checkpoint
+    config: dict[str, Any]
+    old: Tokenizer
+    new: Tokenizer
+    is_tied: bool
 
-
-def twins(parts: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Return [N] bool: entries made of the same old ids as another, whose means would be equal."""
-    import torch
-
-    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for index, ids in enumerate(parts):
-        groups[tuple(sorted(ids))].append(index)
-    has_twin = torch.zeros(len(parts), dtype=torch.bool)
-    for members in groups.values():
-        has_twin[members] = len(members) > 1
-    return has_twin
+    def spec(self, name: str, *, multiple: int) -> TensorSpec:
+        """Return what a tensor of the grown model is."""
+        spec = self.checkpoint.specs[name]
+        if name not in SIDES:
+            return spec
+        rows = max(spec.shape[0], self.new.vocab_size)
+        return replace(spec, shape=(rows + -rows % multiple, *spec.shape[1:]))
 
 
-def _check_extension(old: Tokenizer, new: Tokenizer) -> None:
-    """Refuse a tokenizer that adds nothing, or whose first entries are not those of the old one."""
-    count = min(old.vocab_size, new.vocab_size)
-    same = (old.bytes_of(i) == new.bytes_of(i) for i in range(count))
-    moved = next((index for index, is_same in enumerate(same) if not is_same), None)
-    if new.vocab_size == old.vocab_size and moved is None:
-        raise InputError(
-            f"the tokenizer in {new.path} adds no piece to the one in {old.path}",
-            why="both have the same entries: there is no row to grow",
-            fix="take the model as it is, or give an extended tokenizer",
-        )
-    if new.vocab_size > old.vocab_size and moved is None:
-        return
-    what = (
-        f"id {moved} is {old.piece_of(moved)!r} there and {new.piece_of(moved)!r} here"
-        if (moved is not None)
-        else f"it has {new.vocab_size} entries, the old one {old.vocab_size}"
+def _open(config: Config) -> _Job:
+    """Open everything and refuse what does not belong together, before anything is written."""
+    folder = model_folder(config.model, is_pickle_read=True)
+    old, new = load(folder), load(config.tokenizer)
+    content = read_json(folder / "config.json")
+    info = describe(content, name=str(folder / "config.json"))
+    checkpoint = open_checkpoint(folder)
+    check_tables(checkpoint, old, is_tied=info.is_tied)
+    manifest.check_tokenizer(folder, tokenizer_sha256=old.sha256, tokenizer_path=old.path)
+    check_extension(old, new)
+    return _Job(folder, checkpoint, content, old, new, info.is_tied)
+
+
+def _key(config: Config, job: _Job, seed: int) -> str:
+    """Return what tells this work from another one that was begun at the same place."""
+    files = [
+        (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns)
+        for file in list_files(job.folder)
+    ]
+    text = json.dumps([files, job.new.sha256, seed, config.model_dump(mode="json")])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _grow_into(out: Path, config: Config, job: _Job, *, seed: int, progress: Progress) -> None:
+    parts = old_parts(job.old, job.new)
+    specs = [job.spec(name, multiple=config.pad_to_multiple) for name in job.checkpoint.specs]
+
+    def read(spec: TensorSpec) -> Iterable[torch.Tensor]:
+        blocks = partial(job.checkpoint.blocks, spec.name)
+        if spec.name not in SIDES:
+            return blocks()
+        table = Table(f"{job.folder}: {spec.name}", blocks, known=job.old.vocab_size)
+        side: Side = "both" if job.is_tied else SIDES[spec.name]
+        made = recipe(parts, config.init, side=side)
+        own_seed = derive_seed(seed, "tied" if job.is_tied else spec.name)
+        return grow_table(table, made, rows=spec.shape[0], seed=own_seed)
+
+    shard_bytes = int(config.max_shard_gb * 1e9)
+    write_checkpoint(out, specs, read, max_shard_bytes=shard_bytes, progress=progress)
+    _write_rest(out, job, rows=next(s.shape[0] for s in specs if s.name == EMBEDDINGS))
+
+
+def _write_rest(out: Path, job: _Job, *, rows: int) -> None:
+    """Write both configs, the tokenizer and `hanlin.json`."""
+    write_json(out / "config.json", _with_ids(job.config | {"vocab_size": rows}, job))
+    generation = job.folder / "generation_config.json"
+    if generation.is_file():
+        write_json(out / generation.name, _with_ids(read_json(generation), job))
+    job.new.save(out)
+    manifest.write_manifest(
+        out, tokenizer_sha256=job.new.sha256, base_vocab_size=job.old.vocab_size
     )
-    raise InputError(
-        f"the tokenizer in {new.path} does not extend the one in {old.path}",
-        why=f"{what}; rows would stand for other pieces than they learned",
-        fix=f"hanlin tokenizer extend {old.path} --corpus FILE --add N --out DIR",
-    )
 
 
-def _write_weights(
-    folder: Path,
-    out: Path,
-    *,
-    known: int,
-    parts: Sequence[Sequence[int]],
-    init: Init,
-    seed: int,
-) -> None:
-    """Copy every weight file, with the two tables grown, and mend the index."""
-    safetensors = require("safetensors.torch", extra="train", purpose="growing a model")
-    grown_bytes, found = 0, False
-    for file in sorted(folder.glob("*.safetensors")):
-        tensors = _read_tensors(file)
-        for name in ROW_TENSORS:
-            if name in tensors:
-                found = True
-                table = grow_rows(tensors[name], known=known, parts=parts, init=init, seed=seed)
-                grown_bytes += table.nbytes - tensors[name].nbytes
-                tensors[name] = table
-        safetensors.save_file(tensors, str(out / file.name), metadata={"format": "pt"})
-    if not found:
-        raise InputError(
-            f"{folder} holds no tensor named {ROW_TENSORS[0]!r}",
-            why="the names of its tensors are not those of a LLaMA in the Hugging Face layout",
-            fix="convert the checkpoint to that layout first",
-        )
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        content: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
-        sizes = content.setdefault("metadata", {})
-        sizes["total_size"] = sizes.get("total_size", 0) + grown_bytes
-        write_json(out / index.name, content)
+def _with_ids(content: dict[str, Any], job: _Job) -> dict[str, Any]:
+    """Return a config whose special tokens are those of the new tokenizer.
 
-
-def _read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    safetensors = require("safetensors.torch", extra="train", purpose="growing a model")
-    try:
-        return safetensors.load_file(str(file))
-    except Exception as error:  # SafetensorError is no public name in every version
-        raise InputError(
-            f"{file} is no readable safetensors file",
-            why=next(iter(str(error).splitlines()), ""),
-            fix="copy or download the model again",
-        ) from error
+    What its makers set otherwise stays, for example a list of end tokens.
+    """
+    ids = {
+        key: getattr(job.new, name)
+        for key, name in (("bos_token_id", "bos_id"), ("eos_token_id", "eos_id"),
+                          ("pad_token_id", "pad_id"))
+        if content.get(key) in (None, getattr(job.old, name))
+    }  # fmt: skip
+    return content | ids
 
 
 def estimate(config: Config) -> Estimate:
-    """Estimate from the size of the weights: read and written once."""
+    """Estimate from the size of the weights: read and written once, in blocks."""
     folder = Path(config.model)
     if not folder.is_dir():
         return Estimate()
-    weights = [size_bytes(file) for file in folder.glob("*.safetensors")]
+    files = [*folder.glob("*.safetensors")] or [*folder.glob("pytorch_model*.bin")]
+    weights = sum(map(size_bytes, files))
     return Estimate(
-        disk_bytes=int(sum(weights) * 1.2),
-        memory_bytes=400_000_000 + int(max(weights, default=0) * 2.5),
-        seconds=5 + sum(weights) / 2e8,
+        disk_bytes=int(weights * 1.2),
+        memory_bytes=1_200_000_000,  # torch, blocks on their way, a chunk of new rows
+        seconds=5 + weights / 2e8,
     )
 
 
@@ -235,4 +209,5 @@ STAGE = Stage(
     run=run,
     outputs={"model": ("model", "model")},
     estimate=estimate,
+    revision=2,
 )

@@ -15,7 +15,7 @@ from hanlin.models.manifest import read_manifest
 
 # Model types of transformers whose layers are LLaMA's: RMSNorm, rotary positions, gated
 # feed-forward, names as in LlamaForCausalLM. Biases are read from the config.
-LLAMA_LIKE = ("llama", "mistral", "qwen2")
+LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3")
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -136,6 +136,8 @@ def _describe(
         output_bias=attention_bias and model_type != "qwen2",
         mlp_bias=bool(config.get("mlp_bias", False)),
     )
+    if model_type == "qwen3":  # queries and keys have a norm of their own
+        per_layer += 2 * shape["head_size"]
     return ModelInfo(
         model_type=model_type,
         max_length=config.get("max_position_embeddings", 0),

@@ -12,12 +12,15 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hanlin.core.environment import usable_cpus
 from hanlin.core.errors import InputError
 from hanlin.core.extras import require
 from hanlin.core.files import size_bytes
+
+if TYPE_CHECKING:
+    from hanlin.tokenization.load import Tokenizer
 
 SILENT = -1
 # llama.cpp's threads wait for each other by spinning: the checks of a 100 kB model took 0.3 s with
@@ -25,6 +28,7 @@ SILENT = -1
 # also have a float32 cache, with which log-probabilities agree with transformers to 1e-5.
 SMALL_BYTES = 100_000_000
 FORCE = 1000.0  # a bias that no logit outweighs
+FEW = 64  # most probable tokens that are asked for first: a report of 32,000 takes 0.1 s
 
 
 class LlamaServer:
@@ -73,23 +77,51 @@ class LlamaServer:
         return ids
 
     def next_log_probs(
-        self, prompt: Sequence[int], *, vocab_size: int, whole_character: int
+        self,
+        prompt: Sequence[int],
+        *,
+        tokenizer: Tokenizer,
+        top: int | None = None,
+        reuse: bool = False,
     ) -> dict[int, float]:
-        """Return id -> log-probability (nats) of every possible next token.
+        """Return id -> log-probability (nats) of possible next tokens.
+
+        Some whole character is forced to be the answer, since one of half a character is not
+        reported; log-probabilities are of the raw logits and do not change by it.
 
         Args:
             prompt: token ids.
-            vocab_size: entries of the vocabulary.
-            whole_character: id of any token that is a whole character. It is forced to be the
-                answer, since an answer of half a character is not reported; log-probabilities are
-                of the raw logits and do not change by it.
+            tokenizer: the one in the file.
+            top: so many of the most probable ones; None: all.
+            reuse: go on from what the request before computed for the same first tokens.
         """
-        body = {
-            "prompt": list(prompt), "n_predict": 1, "temperature": 0, "n_probs": vocab_size,
-            "cache_prompt": False, "logit_bias": [[whole_character, FORCE]],
-        }  # fmt: skip
-        found = self.post("/completion", body)["completion_probabilities"][0]["top_logprobs"]
+        size = tokenizer.vocab_size
+        letter = next(i for i in range(size) if _is_whole(tokenizer.bytes_of(i)))
+        found = self._forced(prompt, letter, n_probs=top or size, reuse=reuse)["top_logprobs"]
         return {entry["id"]: entry["logprob"] for entry in found}
+
+    def log_probability(self, prompt: Sequence[int], token: int, *, tokenizer: Tokenizer) -> float:
+        """Return the log-probability (nats) of one token after others.
+
+        Prompts that grow by a token are cheap: what was computed is kept.
+        """
+        if _is_whole(tokenizer.bytes_of(token)):
+            return float(self._forced(prompt, token, n_probs=1, reuse=True)["logprob"])
+        found = self.next_log_probs(prompt, tokenizer=tokenizer, top=FEW, reuse=True)
+        if token not in found:
+            found = self.next_log_probs(prompt, tokenizer=tokenizer, reuse=True)
+        return found[token]
+
+    def _forced(
+        self, prompt: Sequence[int], token: int, *, n_probs: int, reuse: bool
+    ) -> dict[str, Any]:
+        """Return what is reported of an answer that is one given token."""
+        body = {
+            "prompt": [int(i) for i in prompt], "n_predict": 1, "temperature": 0,
+            "n_probs": n_probs, "cache_prompt": reuse, "logit_bias": [[token, FORCE]],
+        }  # fmt: skip
+        report: dict[str, Any] = self.post("/completion", body)["completion_probabilities"][0]
+        return report
 
     def chat_prompt(self, messages: Sequence[dict[str, str]]) -> str:
         """Return the text that the file's chat template makes of a conversation."""
@@ -128,6 +160,14 @@ def open_server(path: Path, *, context_length: int) -> Iterator[LlamaServer]:
         yield server
     finally:
         server.close()
+
+
+def _is_whole(data: bytes) -> bool:
+    """Tell whether bytes are whole visible characters, which llama.cpp reports at once."""
+    try:
+        return data.decode().isprintable() and data != b""
+    except UnicodeDecodeError:
+        return False
 
 
 def _start(path: Path, *, context_length: int, exact: bool) -> Any:  # noqa: ANN401 - xllamacpp.Server

@@ -5,11 +5,14 @@ The only place where models are loaded: local folder or hub id, safetensors only
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hanlin.core.errors import InputError, ResourceError
 from hanlin.core.extras import require
+from hanlin.core.files import read_json
 from hanlin.models import manifest
 from hanlin.models.save import quiet_transformers
 from hanlin.tokenization.hub import TOKENIZER_FILES, local_folder
@@ -20,11 +23,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MODEL_FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
+QUANTIZERS = {  # method in config.json -> module, extra
+    "bitsandbytes": ("bitsandbytes", "quantize"),
+    "gptq": ("gptqmodel", "gptq"),
+    "awq": ("gptqmodel", "gptq"),
+}
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def model_folder(path: str | Path) -> Path:
+def model_folder(path: str | Path, *, is_pickle_read: bool = False) -> Path:
     """Return the local folder of a model, fetched from the hub where needed.
+
+    Args:
+        path: a folder or a hub id.
+        is_pickle_read: the caller reads PyTorch's `.bin` files as well, without running code.
 
     Raises:
         InputError: it is no model folder; the message says what is missing.
@@ -45,7 +57,8 @@ def model_folder(path: str | Path) -> Path:
             fix="give such a folder or a hub id, or make a small one: "
             "hanlin model base --config FILE --out DIR",
         )
-    if not any(folder.glob("*.safetensors")):
+    has_pickle = is_pickle_read and any(folder.glob("pytorch_model*.bin"))
+    if not has_pickle and not any(folder.glob("*.safetensors")):
         raise InputError(
             f"{path} holds no *.safetensors weights",
             why="weights in pickle files (*.bin, *.pt) can run code when they are read",
@@ -54,22 +67,34 @@ def model_folder(path: str | Path) -> Path:
     return folder
 
 
-def load_model(path: str | Path, *, dtype: str = "float32") -> PreTrainedModel:
+def load_model(
+    path: str | Path,
+    *,
+    dtype: str = "float32",
+    quantization: Any = None,  # noqa: ANN401 - a transformers.BitsAndBytesConfig
+    device: str = "cpu",
+) -> PreTrainedModel:
     """Load a causal language model in eval mode; apply nothing else to it.
 
     Args:
         path: a folder in the Hugging Face layout, or a hub id.
         dtype: "float32", "bfloat16" or "float16".
+        quantization: quantize the weights while they are read; None: as they are stored.
+        device: where the weights go.
 
     Raises:
         InputError: it is no model, weights are missing or damaged.
         ResourceError: it does not fit into memory.
+        MissingExtraError: it is quantized, and the package that reads it is missing.
     """
     folder = model_folder(path)
+    _require_quantizer(folder)
     torch = require("torch", extra="train", purpose="loading a model")
     transformers = require("transformers", extra="train", purpose="loading a model")
     if dtype not in DTYPES:
         raise InputError(f"unknown dtype {dtype!r}", fix=f"use one of {', '.join(DTYPES)}")
+    wanted = {"quantization_config": quantization} if quantization is not None else {}
+    wanted |= {"device_map": device} if device != "cpu" else {}
     try:
         with quiet_transformers():
             model, info = transformers.AutoModelForCausalLM.from_pretrained(
@@ -78,6 +103,7 @@ def load_model(path: str | Path, *, dtype: str = "float32") -> PreTrainedModel:
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                **wanted,
             )
     except MemoryError as error:
         raise ResourceError(f"{path} does not fit into memory as {dtype}") from error
@@ -91,6 +117,37 @@ def load_model(path: str | Path, *, dtype: str = "float32") -> PreTrainedModel:
         ) from error
     _refuse_incomplete(path, info)
     return model.eval()
+
+
+def best_device() -> str:
+    """Return "cuda" where torch finds a GPU, else "cpu"."""
+    torch = require("torch", extra="train", purpose="loading a model")
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def stored_dtype(folder: Path) -> str:
+    """Return the type of a folder's weights as its config says it, "float32" where it does not."""
+    config = read_json(folder / "config.json")
+    name = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    return name if name in DTYPES else "float32"
+
+
+def quantization_method(folder: Path) -> str | None:
+    """Return how weights are quantized ("bitsandbytes", "gptq", ...), None for floats."""
+    config = read_json(folder / "config.json")
+    stored = config.get("quantization_config") if isinstance(config, dict) else None
+    return str(stored.get("quant_method")) if isinstance(stored, dict) else None
+
+
+def _require_quantizer(folder: Path) -> None:
+    """Ask for the package that a quantized checkpoint needs."""
+    method = quantization_method(folder)
+    if method in QUANTIZERS:
+        module, extra = QUANTIZERS[method]
+        if importlib.util.find_spec(module) is None:  # gptqmodel prints when it is imported
+            require(module, extra=extra, purpose=f"loading a model quantized by {method}")
+    # It warns at every matrix product that the inputs are float32.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
 
 
 def _refuse_incomplete(path: str | Path, info: dict[str, object]) -> None:

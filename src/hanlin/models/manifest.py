@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from hanlin.core.environment import usable_cpus
 from hanlin.core.errors import InputError
 from hanlin.core.files import read_json, sha256, write_json
 
@@ -49,7 +51,8 @@ def write_manifest(path: str | Path, **fields: object) -> Path:
 def weights_sha256(folder: Path) -> str:
     """Return one digest of a model folder's weight files, by their names and contents."""
     files = sorted(folder.glob("*.safetensors"))
-    digests = [f"{file.name} {sha256(file)}" for file in files]
+    with ThreadPoolExecutor(usable_cpus()) as pool:  # hashing leaves the interpreter's lock
+        digests = list(pool.map(lambda file: f"{file.name} {sha256(file)}", files))
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 

@@ -31,12 +31,25 @@ def save_model(model: PreTrainedModel, tokenizer: Tokenizer, out: Path, **fields
         ResourceError: the disk is full or the folder cannot be written.
     """
     set_token_ids(model, tokenizer)
-    with disk_errors(out), quiet_transformers():
-        out.mkdir(parents=True, exist_ok=True)
-        model.save_pretrained(str(out))
+    save_weights(model, out)
     tokenizer.save(out)
     write_manifest(out, tokenizer_sha256=tokenizer.sha256, **fields)
     return out
+
+
+def save_weights(model: PreTrainedModel, out: Path) -> None:
+    """Write weights and configs alone, readable for whom the user's other files are.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    with disk_errors(out), quiet_transformers():
+        out.mkdir(parents=True, exist_ok=True)
+        model.save_pretrained(str(out))
+        mask = os.umask(0)  # it can only be read by setting it
+        os.umask(mask)
+        for file in out.glob("*.safetensors"):
+            file.chmod(0o666 & ~mask)  # safetensors 0.8 makes them the user's alone
 
 
 def set_token_ids(model: Any, tokenizer: Tokenizer) -> None:  # noqa: ANN401 - a PreTrainedModel

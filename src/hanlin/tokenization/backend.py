@@ -1,19 +1,52 @@
-"""How is a `tokenizer.json` changed so that plain text stays plain text?
+"""How is plain text turned to ids, so that it stays plain text?
 
-Two backends are built from one file: one for the start of a text, one for its continuation.
-Both know no special tokens: `</s>` typed by a user is four ordinary tokens, not the end.
+What encodes knows no special tokens: `</s>` typed by a user is four ordinary tokens, not the end.
+And it puts no space before a text: whoever wants one there gives it with the text.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from hanlin.core.extras import require
+from hanlin.tokenization import sentencepiece
 from hanlin.tokenization.sentencepiece import SPACE
+from hanlin.tokenization.sentencepiece_json import NEVER
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Plain text to ids, for one text or for many on all cores."""
+
+    one: Callable[[str], list[int]]
+    many: Callable[[list[str]], list[list[int]]]
+
+
+def sentencepiece_encoder(model: Any) -> Encoder:  # noqa: ANN401 - a ModelProto
+    """Return an encoder that is SentencePiece itself."""
+    processor = sentencepiece.processor(model, dummy_prefix=False)
+    return Encoder(one=processor.encode, many=processor.encode)
+
+
+def tokenizers_encoder(content: Json) -> Encoder:
+    """Return an encoder of Hugging Face's `tokenizers` for the content of a `tokenizer.json`."""
+    tokenizer = build(plain(content, with_prefix=False))
+
+    def one(text: str) -> list[int]:
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def many(texts: list[str]) -> list[list[int]]:
+        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    return Encoder(one=one, many=many)
 
 
 def build(content: Json) -> Any:  # noqa: ANN401 - a tokenizers.Tokenizer
@@ -33,9 +66,14 @@ def plain(content: Json, *, with_prefix: bool) -> Json:
     model = dict(content["model"])  # the large tables in it are shared, not copied
     content = copy.deepcopy({key: part for key, part in content.items() if key != "model"})
     content["model"] = model
-    content["added_tokens"] = [t for t in content.get("added_tokens", ()) if not t["special"]]
+    content["added_tokens"] = [
+        t | {"lstrip": False, "rstrip": False}  # spaces beside them would be lost
+        for t in content.get("added_tokens", ())
+        if not t["special"]
+    ]
     content["post_processor"] = content["truncation"] = content["padding"] = None
     _hide(model, set(special))
+    _number(model, content["added_tokens"])
     _set_prefix(content, with_prefix and has_prefix(content))
     return content
 
@@ -47,8 +85,11 @@ def special_tokens(content: Json) -> dict[str, int]:
 
 def vocabulary(content: Json) -> dict[str, int]:
     """Return text -> id of all entries, added ones included."""
+    table = content["model"]["vocab"]
+    if isinstance(table, list):  # of a unigram model: [text, score]
+        table = {text: index for index, (text, _) in enumerate(table)}
     return {
-        **content["model"]["vocab"],
+        **table,
         **{t["content"]: t["id"] for t in content.get("added_tokens", ())},
     }
 
@@ -76,9 +117,33 @@ def _steps(part: Json | None, key: str) -> list[Json]:
 
 
 def _hide(model: Json, special: set[str]) -> None:
-    """Take away the merges that would spell a special token."""
+    """Take away whatever would make special tokens, or bytes, of text that spells them."""
+    if isinstance(model["vocab"], list):
+        model["vocab"] = [_unmatched(text, score, special) for text, score in model["vocab"]]
+        return
+    if model.get("ignore_merges"):  # a word that is an entry is taken at once, without merges
+        model["vocab"] = {t: index for t, index in model["vocab"].items() if t not in special}
     pairs = (m.split(" ") if isinstance(m, str) else m for m in model["merges"])
     model["merges"] = [list(pair) for pair in pairs if "".join(pair) not in special]
+
+
+def _number(model: Json, added: list[Json]) -> None:
+    """Give added tokens their ids: without the special ones `tokenizers` would count anew."""
+    table = model["vocab"]
+    ids = {t["content"]: t["id"] for t in added}
+    if isinstance(table, list):
+        rest = {index: text for text, index in ids.items() if index >= len(table)}
+        more = range(len(table), max(rest, default=-1) + 1)
+        model["vocab"] = table + [[rest.get(index, f" {index}"), NEVER] for index in more]
+    else:
+        model["vocab"] = table | ids
+
+
+def _unmatched(text: str, score: float, special: set[str]) -> list[Any]:
+    """Return an entry of a unigram model; a special one has a text that no text can hold."""
+    if text in special:
+        return [f" {text}", NEVER]  # every space has become another character before
+    return [text, min(score, NEVER) if _is_byte_name(text) else score]
 
 
 def _set_prefix(content: Json, wanted: bool) -> None:
@@ -114,18 +179,22 @@ def piece_bytes(content: Json) -> list[bytes]:
     table = {text: index for text, index in vocabulary(content).items() if text not in special}
     result = [b""] * (max(vocabulary(content).values()) + 1)
     added = {t["content"] for t in content.get("added_tokens", ())}
-    alphabet = _byte_alphabet() if is_byte_level(content) else None
+    alphabet = byte_alphabet() if is_byte_level(content) else None
     for text, index in table.items():
-        if alphabet is not None and text not in added:
+        if alphabet is not None and text not in added and alphabet.keys() >= set(text):
             result[index] = bytes(alphabet[c] for c in text)
-        elif len(text) == 6 and text.startswith("<0x") and text.endswith(">"):
+        elif _is_byte_name(text):
             result[index] = bytes([int(text[3:5], 16)])
         else:
             result[index] = text.replace(SPACE, " ").encode()
     return result
 
 
-def _byte_alphabet() -> dict[str, int]:
+def _is_byte_name(text: str) -> bool:
+    return len(text) == 6 and text.startswith("<0x") and text.endswith(">")
+
+
+def byte_alphabet() -> dict[str, int]:
     """Return the printable character -> byte table of GPT-2's byte-level BPE (Radford 2019)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]

@@ -1,4 +1,4 @@
-"""How is a LoRA adapter put on a model, and how do we know that what was saved is what was trained?
+"""How is a LoRA adapter put on a model, and how is it saved?
 
 Grown rows are trained as rows (`trainable_token_indices`): the old ones stay exactly as they were,
 and the file holds a tenth of what whole embedding matrices would take.
@@ -6,7 +6,6 @@ and the file holds a tenth of what whole embedding matrices would take.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,16 +16,14 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from hanlin.core.config import StrictModel
-from hanlin.core.errors import ConfigError, StageFailedError
+from hanlin.core.errors import ConfigError
 from hanlin.core.extras import require
 from hanlin.core.files import list_files, read_json, write_json
+from hanlin.training.saved_adapter import CONFIG, WEIGHTS, check_saved
 
 if TYPE_CHECKING:
-    import torch
     from peft import PeftModel
     from transformers import PreTrainedModel
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 class Lora(StrictModel):
@@ -119,7 +116,9 @@ def quiet_peft() -> Iterator[None]:
         yield
 
 
-def save_adapter(model: PeftModel, folder: Path, *, base_name: str | None) -> None:
+def save_adapter(
+    model: PeftModel, folder: Path, *, ids: Sequence[int], base: Path, base_name: str | None
+) -> None:
     """Write an adapter folder in PEFT's layout, read it back, and compare.
 
     PEFT writes sets in the order of this process's hashes and the base's path on this machine; both
@@ -128,10 +127,13 @@ def save_adapter(model: PeftModel, folder: Path, *, base_name: str | None) -> No
     Args:
         model: the trained model.
         folder: where it goes; whatever is there is replaced.
+        ids: rows that were trained beside the adapter.
+        base: folder of the model that it was trained on.
         base_name: hub id of the base; None for a local one.
 
     Raises:
-        StageFailedError: the file is not what was trained, or nothing was learned.
+        StageFailedError: the file is not what was trained, nothing was learned, or a row of the
+            base changed.
     """
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(str(folder), save_embedding_layers=False)
@@ -144,43 +146,4 @@ def save_adapter(model: PeftModel, folder: Path, *, base_name: str | None) -> No
     for file in list_files(folder):
         if file.name not in (CONFIG, WEIGHTS):  # PEFT's model card: a template with that path
             file.unlink()
-    check_saved(model, folder)
-
-
-def check_saved(model: PeftModel, folder: Path) -> None:
-    """Read an adapter's tensors back and compare them with the model's.
-
-    Raises:
-        StageFailedError: a tensor is missing or differs, or every B is still zero.
-    """
-    peft = require("peft", extra="train", purpose="finetuning with an adapter")
-    from safetensors.torch import load_file
-
-    trained = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
-    saved = load_file(str(folder / WEIGHTS))
-    if len(saved) != len(trained) or digest(saved) != digest(trained):
-        raise StageFailedError(
-            f"{folder / WEIGHTS} is not what was trained",
-            why=f"{len(saved)} tensors read back, {len(trained)} trained, digests "
-            f"{digest(saved)[:12]} and {digest(trained)[:12]}",
-            fix="check the disk, then repeat the same command: the stage goes on",
-        )
-    b_norm = sum(float(t.float().norm()) for name, t in saved.items() if ".lora_B." in name)
-    if not b_norm > 0:
-        raise StageFailedError(
-            f"the adapter in {folder} changes nothing: every lora_B is zero",
-            why="B starts at zero and no update moved it",
-            fix="raise schedule.steps or schedule.learning_rate",
-        )
-
-
-def digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return a sha256 over names, types, shapes and bytes."""
-    import torch
-
-    total = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+    check_saved(model, folder, ids=ids, base=base)

@@ -5,7 +5,7 @@ hanlin finetune --model model --store chat-store --method lora --out adapter
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -49,13 +49,14 @@ def run(config: Config, context: StageContext) -> None:
         model, tokenizer = load_pair(config.model)
         manifest = read_manifest(model_folder(config.model))
         fields = {**carried(manifest), "prompt": _prompt_of(config, tokenizer)}
+        ids: list[int] = []
         if config.method == "lora":
             ids = grown_ids(config.lora, manifest, rows=tokenizer.vocab_size)
             model = add_lora(model, config.lora, ids=ids, seed=context.stream("lora"))
         where = str(config.model)
         fit(model, tokenizer, store=config.store, config=config, context=context, where=where)
         if ranks.is_first():
-            finish(context.out, output, partial(_write, config, model, tokenizer, fields))
+            finish(context.out, output, partial(_write, config, model, tokenizer, fields, ids))
 
 
 def _prompt_of(config: Config, tokenizer: Tokenizer) -> Mapping[str, Any]:
@@ -86,6 +87,7 @@ def _write(
     model: Any,  # noqa: ANN401 - a PeftModel or a PreTrainedModel
     tokenizer: Tokenizer,
     fields: Mapping[str, Any],
+    ids: Sequence[int],
     folder: Path,
 ) -> None:
     from hanlin.models.load import model_folder
@@ -101,10 +103,11 @@ def _write(
         tokenizer.save(folder, chat_template=template)
         return
     hub_id = str(config.model) if config.model.is_hub_id else None
+    base = model_folder(config.model)
     with disk_errors(folder):
-        save_adapter(model, folder, base_name=hub_id)
-    base = {"hub_id": hub_id, "weights_sha256": weights_sha256(model_folder(config.model))}
-    write_manifest(folder, **{**fields, "base": base, "tokenizer_sha256": tokenizer.sha256})
+        save_adapter(model, folder, ids=ids, base=base, base_name=hub_id)
+    trained_on = {"hub_id": hub_id, "weights_sha256": weights_sha256(base)}
+    write_manifest(folder, **{**fields, "base": trained_on, "tokenizer_sha256": tokenizer.sha256})
 
 
 def outputs(config: Config) -> Outputs:

@@ -10,9 +10,10 @@ from transformers import PreTrainedModel
 from hanlin.core.stage import StageContext
 from hanlin.data.pack import PackedRows
 from hanlin.data.store import TokenStore
+from hanlin.models.text_loss import measure
 from hanlin.tokenization.load import Tokenizer
 from hanlin.training.checks import check_data
-from hanlin.training.probes import measure, read_probe_texts
+from hanlin.training.probes import read_probe_texts
 from hanlin.training.settings import TrainingConfig
 from hanlin.training.trainer import Job, train
 

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
-from hanlin.core.config import ModelPath
+from hanlin.core.config import InputPath, ModelPath
 from hanlin.core.errors import InputError
+from hanlin.core.extras import require
 from hanlin.core.files import os_error, read_json, size_bytes, write_json
 from hanlin.core.registry import did_you_mean
 from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
-from hanlin.weights.gguf import TYPES, check_type, write_gguf
+from hanlin.weights.gguf import write_gguf
+from hanlin.weights.gguf_kquants import require_quantizer
+from hanlin.weights.gguf_types import MIXED_TYPES, TYPES, check_type
 
 if TYPE_CHECKING:
     from hanlin.weights.gguf import GgufFile
@@ -37,9 +40,12 @@ class Config(StageConfig):
     model: ModelPath
     """The model folder to export."""
     types: list[str] = Field(["f16", "q8_0"], min_length=1)
-    """One file for each: 16 bits keep the model's answers, q8_0 halves that, q4_0 quarters it."""
+    """One file for each: 16 bits keep the model's answers, q8_0 halves that, q4_k_m quarters it
+    (types with a k or iq need the extra `kquants`)."""
     check: bool = True
     """Compare every file with transformers by their tokens; needs memory for a float32 model."""
+    text: InputPath | None = None
+    """Measure bits per byte on the first 20 kB of this file; None: on a short text of ours."""
 
     @field_validator("types")
     @classmethod
@@ -60,9 +66,18 @@ def export_files(
     *,
     types: Sequence[str],
     check: bool = True,
+    text: Path | None = None,
     progress: Progress = _silent,
 ) -> dict[str, dict[str, object]]:
     """Write `model-TYPE.gguf` for each type, and `checks.json` with what llama.cpp made of them.
+
+    Args:
+        model: folder or hub id.
+        folder: where the files go.
+        types: one file for each.
+        check: compare the files with transformers.
+        text: file to measure bits per byte on; None: a short text of ours.
+        progress: called with (done, total, text).
 
     Returns:
         The content of `checks.json`: type -> size, and with `check` the comparison.
@@ -73,7 +88,8 @@ def export_files(
         ResourceError: the disk is full or the folder cannot be written.
         MissingExtraError: gguf or xllamacpp is missing.
     """
-    reference = _reference(model) if check else None
+    _require_packages(types, check=check)
+    reference = _reference(model, text) if check else None
     results = {}
     for type in types:
         results[type] = _write_one(
@@ -83,16 +99,17 @@ def export_files(
     return results
 
 
-def export_file(
+def export_file(  # noqa: PLR0913 - every argument but three has a default
     model: str | Path,
     out: Path,
     *,
     type: str,
     check: bool = True,
+    text: Path | None = None,
     force: bool = False,
     progress: Progress = _silent,
 ) -> dict[str, object]:
-    """Write one GGUF file; it appears only after it was checked.
+    """Write one GGUF file; it appears only after it was checked. Arguments as `export_files`.
 
     Raises:
         InputError: `out` exists and `force` is not set, or the model cannot be exported.
@@ -107,7 +124,8 @@ def export_file(
             why="OUT is one file, and nothing is overwritten unless it is asked for",
             fix="give a file name such as model-f16.gguf, or add --force to replace a file",
         )
-    reference = _reference(model) if check else None
+    _require_packages([type], check=check)
+    reference = _reference(model, text) if check else None
     draft = out.with_name(f".{out.name}.unchecked")
     try:
         result = _write_one(model, draft, type=type, reference=reference, progress=progress)
@@ -120,13 +138,22 @@ def export_file(
     return result
 
 
-def _reference(model: str | Path) -> Reference:
-    from hanlin.core.extras import require
+def _require_packages(types: Sequence[str], *, check: bool) -> None:
+    """Ask for what is needed before any work is done."""
+    require("gguf", extra="cpu", purpose="writing GGUF files")
+    if check:
+        require("xllamacpp", extra="cpu", purpose="checking GGUF files")
+    if set(types) & MIXED_TYPES.keys():
+        require_quantizer()
+
+
+def _reference(model: str | Path, text: Path | None) -> Reference:
     from hanlin.models.load import model_folder
+    from hanlin.weights.calibration import PROSE, read_probe
     from hanlin.weights.gguf_check import make_reference
 
-    require("xllamacpp", extra="cpu", purpose="checking GGUF files")  # before any work is done
-    return make_reference(model_folder(model))
+    folder = model_folder(model)
+    return make_reference(folder, texts=PROSE if text is None else read_probe(text))
 
 
 def _write_one(
@@ -134,7 +161,8 @@ def _write_one(
 ) -> dict[str, object]:
     file = write_gguf(model, path, type=type, progress=progress)
     if reference is None:
-        return {"size_bytes": size_bytes(path), "kept_f16": list(file.kept_f16)}
+        size, kept = size_bytes(path), list(file.kept_f16)
+        return {"size_bytes": size, "kept_f16": kept, "tensor_types": file.tensor_types}
     return _checked(file, reference)
 
 
@@ -151,7 +179,12 @@ def run(config: Config, context: StageContext) -> None:
     folder = context.out / "gguf"
     shutil.rmtree(folder, ignore_errors=True)
     results = export_files(
-        config.model, folder, types=config.types, check=config.check, progress=context.progress
+        config.model,
+        folder,
+        types=config.types,
+        check=config.check,
+        text=Path(config.text) if config.text else None,
+        progress=context.progress,
     )
     for type, result in results.items():
         context.events.emit("metric", stage=context.name, type=type, **result)
@@ -167,6 +200,8 @@ def estimate(config: Config) -> Estimate:
     stored_bytes = 2 if stored.endswith("16") else 4
     parameters = sum(size_bytes(file) for file in folder.glob("*.safetensors")) // stored_bytes
     disk = sum(parameters * TYPES[type].bits / 8 for type in config.types)
+    if set(config.types) & MIXED_TYPES.keys():
+        disk += 2 * parameters  # the file of 16 bits that the quantizer reads
     # 300 MB is Python with torch; the file that is checked lies in memory beside nothing else.
     return Estimate(
         disk_bytes=round(disk), memory_bytes=300_000_000 + config.check * 4 * parameters

@@ -1,58 +1,47 @@
-"""How is a LLaMA checkpoint written as a GGUF file that llama.cpp runs?
+"""How is a checkpoint of the LLaMA family written as a GGUF file that llama.cpp runs?
 
 hanlin weights gguf MODEL OUT.gguf --type q8_0
 
-Tensor by tensor, so that memory holds one of them. Letters of shapes: R rows, C columns, H heads.
+Block of rows by block of rows, so that memory does not grow with the model.
 """
 
 from __future__ import annotations
 
-import errno
-import math
+import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hanlin.core.errors import ConfigError, InputError
+from hanlin.core.errors import InputError
 from hanlin.core.extras import require
-from hanlin.core.files import os_error, read_json
-from hanlin.core.registry import did_you_mean
+from hanlin.core.files import os_error
+from hanlin.core.meter import Meter, Progress
 from hanlin.models.load import check_rows, model_folder
 from hanlin.models.manifest import check_tokenizer
-from hanlin.models.tensors import FLOATS, Checkpoint, TensorSpec, open_checkpoint
+from hanlin.models.tensors import Checkpoint, TensorSpec, open_checkpoint
 from hanlin.tokenization.load import load as load_tokenizer
+from hanlin.weights.gguf_arch import (
+    ROPE_FREQS,
+    Architecture,
+    add_settings,
+    check_tensors,
+    gguf_name,
+    read_architecture,
+    rope_divisors,
+)
+from hanlin.weights.gguf_blocks import Layout, stored_blocks
+from hanlin.weights.gguf_kquants import quantize_file, require_quantizer
+from hanlin.weights.gguf_types import MIXED_TYPES, TYPES, check_type, tensor_quantization
 from hanlin.weights.gguf_vocab import add_vocabulary
 from hanlin.weights.lora import EMBEDDING, HEAD
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from hanlin.tokenization.load import Tokenizer
 
-
-@dataclass(frozen=True)
-class Kind:
-    """A way to store matrices: two names of the gguf package, and bits for each weight."""
-
-    quantization: str
-    file_type: str
-    bits: float
-
-
-TYPES = {
-    "f32": Kind("F32", "ALL_F32", 32),
-    "f16": Kind("F16", "MOSTLY_F16", 16),
-    "bf16": Kind("BF16", "MOSTLY_BF16", 16),
-    "q8_0": Kind("Q8_0", "MOSTLY_Q8_0", 8.5),
-    "q5_1": Kind("Q5_1", "MOSTLY_Q5_1", 6),
-    "q5_0": Kind("Q5_0", "MOSTLY_Q5_0", 5.5),
-    "q4_1": Kind("Q4_1", "MOSTLY_Q4_1", 5),
-    "q4_0": Kind("Q4_0", "MOSTLY_Q4_0", 4.5),
-}
-LARGEST_F16 = 65504.0
 MAX_PADDING_ROWS = 1024  # vocabularies are padded to multiples of 8 to 512; more is another model's
 
 
@@ -63,14 +52,18 @@ class GgufFile:
     Attributes:
         path: where it is.
         type: "f16", "q8_0", ...
+        tensor_types: how many tensors are stored in which way, for example {"Q8_0": 15, "F32": 5}.
         kept_f16: tensors that stayed f16, because their rows cannot be cut into blocks of 32.
         trimmed_rows: padding rows of embeddings and lm_head that were left out.
+        context_length: tokens that llama.cpp may be given.
     """
 
     path: Path
     type: str
+    tensor_types: dict[str, int]
     kept_f16: tuple[str, ...]
     trimmed_rows: int
+    context_length: int
 
 
 @dataclass(frozen=True)
@@ -79,9 +72,18 @@ class _Target:
 
     source: TensorSpec
     name: str
-    shape: tuple[int, ...]
-    quantization: Any  # a gguf.GGMLQuantizationType
-    heads: int | None  # rows of this many heads are reordered
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What a file is made of."""
+
+    folder: Path
+    architecture: Architecture
+    tokenizer: Tokenizer
+    weights: Checkpoint
+    padding_rows: int
 
 
 def write_gguf(
@@ -89,89 +91,61 @@ def write_gguf(
     out: Path,
     *,
     type: str,
-    progress: Callable[[int, int, str], None] = lambda _done, _total, _text: None,
+    progress: Progress = lambda _done, _total, _text: None,
 ) -> GgufFile:
     """Write a model folder as one GGUF file; the file appears when it is complete.
 
-    Vectors (norms, biases) are always float32. Quantized types need rows divisible by 32: tensors
-    whose rows are not are kept in f16 and named in the result.
+    Vectors (norms, biases) are always float32, the matrix of the logits has at least 8 bits.
+    Quantized types need rows divisible by 32: tensors whose rows are not are kept in f16. Mixed
+    types ("q4_k_m", ...) are made by llama.cpp from a temporary file of 16 bits beside `out`.
 
     Args:
-        model: folder or hub id of a LLaMA with a SentencePiece tokenizer.
+        model: folder or hub id of a LLaMA, Mistral, Qwen2 or Qwen3.
         out: the file.
         type: one of `TYPES`.
-        progress: called with (tensors done, tensors in all, name).
+        progress: called with (done, total, text).
 
     Raises:
         ConfigError: the type is unknown.
-        InputError: it is no such model, or its parts do not belong together.
+        InputError: it is no such model, its parts do not belong together, or it holds NaN.
         ResourceError: the disk is full or the folder cannot be written.
-        MissingExtraError: the gguf package is missing.
+        MissingExtraError: the gguf package is missing, or llama-cpp-python for a mixed type.
     """
     check_type(type)
     gguf = require("gguf", extra="cpu", purpose="writing GGUF files")
-    folder = model_folder(model)
+    if type in MIXED_TYPES:
+        require_quantizer()  # before any work is done
+    source = _open(model_folder(model))
+    if type not in MIXED_TYPES:
+        return _write(gguf, source, out, type=type, progress=progress)
+    draft = out.with_name(f".{out.name}.16bit")
+    try:
+        file = _write(gguf, source, draft, type=_lossless(source.weights), progress=progress)
+        with _new_file(out) as temporary:
+            file_type = TYPES[type].file_type
+            quantize_file(draft, temporary, file_type=file_type, progress=progress)
+    finally:
+        draft.unlink(missing_ok=True)
+    kinds = _counted(tensor.tensor_type for tensor in gguf.GGUFReader(out).tensors)
+    return replace(file, path=out, type=type, tensor_types=kinds, kept_f16=())
+
+
+def _lossless(weights: Checkpoint) -> str:
+    """Return the type of 16 bits that loses least."""
+    return "bf16" if weights.specs[EMBEDDING].dtype == "BF16" else "f16"
+
+
+def _open(folder: Path) -> _Model:
+    architecture = read_architecture(folder)
     tokenizer, weights = load_tokenizer(folder), open_checkpoint(folder)
     check_tokenizer(folder, tokenizer_sha256=tokenizer.sha256, tokenizer_path=tokenizer.path)
-    config = read_json(folder / "config.json")
-    _check_architecture(folder, config)
-    trimmed = _padding_rows(weights, tokenizer, folder)
-    targets = _plan(weights, config, type=type, vocab_size=tokenizer.vocab_size)
-    with _new_gguf(gguf, out) as writer:
-        writer.add_name(folder.resolve().name)
-        writer.add_file_type(gguf.LlamaFileType[TYPES[type].file_type])
-        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        _add_architecture(writer, config, vocab_size=tokenizer.vocab_size)
-        add_vocabulary(writer, folder, tokenizer)
-        _add_tensors(writer, weights, targets, progress)
-    wanted = gguf.GGMLQuantizationType[TYPES[type].quantization]
-    kept = [t.name for t in targets if len(t.shape) > 1 and t.quantization != wanted]
-    return GgufFile(out, type, tuple(kept), trimmed)
-
-
-def check_type(type: str) -> None:
-    """Refuse an unknown type.
-
-    Raises:
-        ConfigError: it is none of `TYPES`.
-    """
-    if type not in TYPES:
-        raise ConfigError(
-            f"unknown GGUF type {type!r}",
-            why=f"known types: {', '.join(TYPES)}",
-            fix=did_you_mean(type, TYPES) or "K-quants are made by llama.cpp's llama-quantize",
-        )
-
-
-def _check_architecture(folder: Path, config: dict[str, Any]) -> None:
-    kind = config.get("model_type")
-    if kind != "llama":
-        raise InputError(
-            f"{folder} is of the type {kind!r}",
-            why="the GGUF export knows the names and shapes of LLaMA models",
-            fix="use convert_hf_to_gguf.py of llama.cpp for other models",
-        )
-    rope = _rope(config)
-    if rope.get("rope_type", "default") not in ("default", "linear"):
-        raise InputError(
-            f"{folder} has rotary positions of the type {rope['rope_type']!r}",
-            why="the GGUF export writes unscaled and linearly scaled positions only",
-            fix="use convert_hf_to_gguf.py of llama.cpp",
-        )
-
-
-def _rope(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the rotary settings, of transformers 5 or of the older two keys."""
-    old = config.get("rope_scaling") or {}
-    kind = old.get("rope_type", old.get("type", "default"))
-    base = {"rope_theta": config.get("rope_theta", 10_000.0), **old, "rope_type": kind}
-    return {**base, **(config.get("rope_parameters") or {})}
+    check_tensors(architecture, weights.specs)
+    padding = _padding_rows(weights, tokenizer, folder)
+    return _Model(folder, architecture, tokenizer, weights, padding)
 
 
 def _padding_rows(weights: Checkpoint, tokenizer: Tokenizer, folder: Path) -> int:
     """Return how many rows the embeddings have beyond the vocabulary."""
-    if EMBEDDING not in weights.specs:
-        raise InputError(f"{folder} has no tensor {EMBEDDING!r}", why="every LLaMA has one")
     rows = weights.specs[EMBEDDING].shape[0]
     check_rows(rows, tokenizer=tokenizer, model_path=folder)
     surplus = rows - tokenizer.vocab_size
@@ -185,135 +159,121 @@ def _padding_rows(weights: Checkpoint, tokenizer: Tokenizer, folder: Path) -> in
     return surplus
 
 
-def _plan(
-    weights: Checkpoint, config: dict[str, Any], *, type: str, vocab_size: int
-) -> list[_Target]:
+def _write(gguf: Any, model: _Model, out: Path, *, type: str, progress: Progress) -> GgufFile:  # noqa: ANN401
+    targets = _plan(gguf, model, type=type)
+    with _new_file(out) as temporary:
+        writer = gguf.GGUFWriter(temporary, model.architecture.name)
+        try:
+            writer.add_name(model.folder.resolve().name)
+            writer.add_file_type(gguf.LlamaFileType[TYPES[type].file_type])
+            writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+            vocab_size = model.tokenizer.vocab_size
+            add_settings(writer, model.architecture, vocab_size=vocab_size)
+            add_vocabulary(writer, model.folder, model.tokenizer)
+            _add_tensors(writer, model, targets, progress)
+            writer.flush()
+        finally:
+            writer.close()
+    kinds = _counted(target.layout.quantization for target in targets)
+    matrices = [target for target in targets if len(target.layout.shape) > 1]
+    kept = [t.name for t in matrices if type != "f16" and t.layout.quantization.name == "F16"]
+    context_length = model.architecture.context_length
+    return GgufFile(out, type, kinds, tuple(kept), model.padding_rows, context_length)
+
+
+def _counted(kinds: Iterable[Any]) -> dict[str, int]:
+    return dict(sorted(Counter(kind.name for kind in kinds).items()))
+
+
+def _plan(gguf: Any, model: _Model, *, type: str) -> list[_Target]:  # noqa: ANN401
     """Return the tensors to write, in the order of the file."""
-    gguf = require("gguf", extra="cpu", purpose="writing GGUF files")
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
-    heads = config["num_attention_heads"]
-    reordered = {"q_proj": heads, "k_proj": config.get("num_key_value_heads") or heads}
+    architecture = model.architecture
+    kind = gguf.MODEL_ARCH[architecture.name.upper()]
+    names = gguf.get_tensor_name_map(kind, architecture.info.layers)
+    is_tied, vocab_size = architecture.info.is_tied, model.tokenizer.vocab_size
     targets = []
-    for spec in weights.specs.values():
+    for spec in model.weights.specs.values():
         if spec.name.endswith("rotary_emb.inv_freq"):
             continue  # old checkpoints store it; it follows from the settings
-        if spec.name == HEAD and config.get("tie_word_embeddings"):
+        if spec.name == HEAD and is_tied:
             continue  # llama.cpp takes the embeddings where there is no output matrix
-        name = names.get_name(spec.name, try_suffixes=(".weight", ".bias"))
-        if name is None or spec.dtype not in FLOATS:
-            raise InputError(
-                f"cannot write the tensor {spec.name!r} ({spec.dtype}) as GGUF",
-                why="it is no float tensor of a LLaMA",
-                fix="give the plain float model: merge adapters first, undo quantization",
-            )
         rows = vocab_size if spec.name in (EMBEDDING, HEAD) else spec.shape[0]
         shape = (rows, *spec.shape[1:])
-        kind = _quantization(gguf, shape, TYPES[type].quantization)
-        targets.append(_Target(spec, name, shape, kind, reordered.get(spec.name.split(".")[-2])))
+        is_output = spec.name == (EMBEDDING if is_tied else HEAD)
+        stored = tensor_quantization(gguf, type, shape=shape, is_output=is_output)
+        layout = Layout(shape, stored, architecture.rotated_rows(spec.name))
+        targets.append(_Target(spec, gguf_name(architecture, names, spec), layout))
     return targets
-
-
-def _quantization(gguf: Any, shape: Sequence[int], wanted: str) -> Any:  # noqa: ANN401
-    kinds = gguf.GGMLQuantizationType
-    if len(shape) == 1:
-        return kinds.F32
-    block_size, _ = gguf.GGML_QUANT_SIZES[kinds[wanted]]
-    return kinds[wanted] if shape[-1] % block_size == 0 else kinds.F16
-
-
-def _add_architecture(writer: Any, config: dict[str, Any], *, vocab_size: int) -> None:  # noqa: ANN401
-    gguf = require("gguf", extra="cpu", purpose="writing GGUF files")
-    hidden, heads, rope = config["hidden_size"], config["num_attention_heads"], _rope(config)
-    head_size = config.get("head_dim") or hidden // heads
-    writer.add_vocab_size(vocab_size)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(hidden)
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
-    writer.add_key_length(head_size)
-    writer.add_value_length(head_size)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_dimension_count(head_size)
-    writer.add_rope_freq_base(rope["rope_theta"])
-    if rope["rope_type"] == "linear":
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(rope["factor"])
 
 
 def _add_tensors(
     writer: Any,  # noqa: ANN401 - a GGUFWriter
-    weights: Checkpoint,
+    model: _Model,
     targets: Sequence[_Target],
-    progress: Callable[[int, int, str], None],
+    progress: Progress,
 ) -> None:
     import numpy as np
-    from gguf import GGML_QUANT_SIZES
 
+    divisors = rope_divisors(model.architecture)
+    if divisors is not None:
+        shape = (len(divisors),)
+        writer.add_tensor_info(ROPE_FREQS, shape, np.dtype(np.float32), 4 * len(divisors))
     for target in targets:
-        block_size, block_bytes = GGML_QUANT_SIZES[target.quantization]
-        size = math.prod(target.shape) // block_size * block_bytes
+        layout, size = target.layout, target.layout.size_bytes
         writer.add_tensor_info(
-            target.name, target.shape, np.dtype(np.float32), size, raw_dtype=target.quantization
+            target.name, layout.shape, np.dtype(np.float32), size, raw_dtype=layout.quantization
         )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    for done, target in enumerate(targets, start=1):
-        writer.write_tensor_data(_stored(weights, target))
-        progress(done, len(targets), target.name)
-
-
-def _stored(weights: Checkpoint, target: _Target) -> np.ndarray:
-    """Return the data of one tensor as it lies in the file."""
-    import numpy as np
-    from gguf.quants import quantize
-
-    values_RC = weights.read(target.source.name)[: target.shape[0]].float().numpy()
-    if target.heads is not None:
-        values_RC = _interleave(values_RC, target.heads)
-    with np.errstate(over="ignore"):  # told below, with the tensor's name
-        stored: np.ndarray = quantize(np.ascontiguousarray(values_RC), target.quantization)
-    if stored.dtype == np.float16 and not np.isfinite(stored).all():
-        largest = float(np.abs(values_RC).max())
-        raise InputError(
-            f"the tensor {target.source.name!r} does not fit into f16: it has {largest:.3g}",
-            why=f"f16 ends at {LARGEST_F16:.0f}, and NaN or infinity is no weight",
-            fix="export bf16 or f32; if it is NaN, see: hanlin weights verify MODEL",
-        )
-    return stored
-
-
-def _interleave(values_RC: np.ndarray, heads: int) -> np.ndarray:
-    """Return rows in llama.cpp's order for rotary positions.
-
-    transformers rotates the first half of a head against the second, llama.cpp neighbors; Meta's
-    files have llama.cpp's order, and the conversion to transformers turned it around.
-    """
-    rows = values_RC.shape[0]
-    split = values_RC.reshape(heads, 2, rows // heads // 2, *values_RC.shape[1:])
-    return split.swapaxes(1, 2).reshape(values_RC.shape)
+    stream = writer.fout[0]
+    writer.write_padding(stream, stream.tell())
+    if divisors is not None:
+        stream.write(np.array(divisors, np.float32).tobytes())
+        writer.write_padding(stream, 4 * len(divisors))
+    meter = Meter(sum(target.layout.size_bytes for target in targets), progress)
+    for target in targets:
+        for data in stored_blocks(model.weights, target.source, target.layout):
+            stream.write(data)
+            meter.add(len(data))
+            meter.show()
+        writer.write_padding(stream, target.layout.size_bytes)
 
 
 @contextmanager
-def _new_gguf(gguf: Any, out: Path) -> Iterator[Any]:  # noqa: ANN401 - the gguf module
-    """Yield a writer to a temporary sibling; fsync and rename it when the block ends well."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
-    writer = gguf.GGUFWriter(temporary, "llama")
+def _new_file(path: Path) -> Iterator[Path]:
+    """Yield the name of a temporary sibling; fsync and rename it when the block ends well.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield writer
-        writer.flush()
-        for stream in writer.fout:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        yield temporary
+        with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        writer.close()
-        temporary.replace(out)
+        temporary.replace(path)
     except OSError as error:
-        if error.errno is None:  # numpy's "n requested and m written": the disk took no more
-            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        raise os_error(error, out) from error
+        raise os_error(error, path) from error
     finally:
-        writer.close()
-        if temporary.exists():
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left of the same file."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        process = left.name.split(".")[-2]
+        if process.isdecimal() and not _is_alive(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

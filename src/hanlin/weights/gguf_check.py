@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from hanlin.core.files import size_bytes
 from hanlin.core.records import Message
 from hanlin.models.llama_server import LlamaServer, open_server
 from hanlin.models.load import load_pair
+from hanlin.models.text_loss import bits_per_byte, measure, text_windows
 from hanlin.prompts.encode import encode_prompt
 from hanlin.prompts.probe import PROBE
+from hanlin.weights.calibration import PROSE
 from hanlin.weights.gguf import GgufFile
+from hanlin.weights.gguf_arch import read_architecture
 from hanlin.weights.gguf_vocab import chat_settings, prompt_format, read_vocabulary
 
 if TYPE_CHECKING:
@@ -31,12 +35,17 @@ TEXTS = (
     "  two  spaces\n\tand a line",
     "</s> is typed by a user",
 )
+WINDOW_TOKENS = 512  # as llama.cpp's own perplexity program takes
 PROMPTS = 3  # of TEXTS are continued as well
 QUESTIONS = ("Who wrote the book?", "这本书是谁写的？")
 NEW_TOKENS = 32
 TOP = 20  # most probable next tokens whose log-probabilities are compared
 EXACT_TYPES = ("f32", "f16")  # rounding to f16 is far smaller than gaps between candidates
 MIN_AGREEMENT = 0.95
+MAX_EXACT_LOSS = 0.01
+WARN_LOSS = 0.05
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,10 @@ class GgufCheck:
             same prefix; None where the token ids already differ.
         max_logprob_difference: largest difference of the log-probabilities (nats) of the 20 most
             probable next tokens after each probe prompt; None as above.
+        bits_per_byte_before: of the probe text, by transformers from the model folder in float32.
+        bits_per_byte: of the same text, by llama.cpp from the file; None where token ids differ.
         kept_f16: tensors that stayed f16 in a quantized file.
+        tensor_types: how many tensors are stored in which way.
     """
 
     size_bytes: int
@@ -59,11 +71,21 @@ class GgufCheck:
     chat_ids_equal: bool | None
     greedy_agreement: float | None
     max_logprob_difference: float | None
+    bits_per_byte_before: float | None = None
+    bits_per_byte: float | None = None
     kept_f16: tuple[str, ...] = ()
+    tensor_types: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> float | None:
+        """Return by which share bits per byte grew: 0.01 is 1 % worse."""
+        if self.bits_per_byte is None or not self.bits_per_byte_before:
+            return None
+        return round(self.bits_per_byte / self.bits_per_byte_before - 1, 5)
 
     def to_json(self) -> dict[str, object]:
         """Return plain values."""
-        return asdict(self) | {"kept_f16": list(self.kept_f16)}
+        return asdict(self) | {"kept_f16": list(self.kept_f16), "loss": self.loss}
 
 
 @dataclass(frozen=True)
@@ -77,6 +99,8 @@ class Reference:
         continuations: the greedy continuation of each.
         log_probs: for each prompt, id -> log-probability of the most probable next tokens.
         token_ids: our ids of TEXTS, as llama.cpp should make them.
+        texts: what bits per byte are measured on.
+        bits_per_byte: of them.
         context_length: tokens that llama.cpp must hold.
     """
 
@@ -86,30 +110,49 @@ class Reference:
     continuations: list[list[int]]
     log_probs: list[dict[int, float]]
     token_ids: list[list[int]]
+    texts: Sequence[str]
+    bits_per_byte: float
     context_length: int
 
 
-def make_reference(folder: Path) -> Reference:
+def make_reference(folder: Path, *, texts: Sequence[str] = PROSE) -> Reference:
     """Run the model folder in transformers, in float32.
+
+    Args:
+        folder: of the model.
+        texts: what bits per byte are measured on.
 
     Raises:
         InputError: it is no model, or its parts do not belong together.
     """
     model, tokenizer = load_pair(folder)
+    _trim_head(model, tokenizer)
     format = prompt_format(folder, tokenizer)
     has_prefix = read_vocabulary(folder, tokenizer).has_prefix
     chat = chat_settings(tokenizer, format, has_prefix=has_prefix)
-    longest = model.config.max_position_embeddings
+    longest = read_architecture(folder).context_length
     prompts = [ids[: longest - NEW_TOKENS] for ids in _prompts(tokenizer, format)]
     return Reference(
         tokenizer=tokenizer,
         format=format if chat.template else None,
         prompts=prompts,
         continuations=[_continue(model, tokenizer, ids) for ids in prompts],
-        log_probs=[_top_log_probs(model, ids, tokenizer.vocab_size) for ids in prompts],
+        log_probs=[_top_log_probs(model, ids) for ids in prompts],
         token_ids=[tokenizer.encode(text, at_start=chat.add_space_prefix) for text in TEXTS],
-        context_length=min(longest, max(map(len, prompts)) + 2 * NEW_TOKENS),
+        texts=texts,
+        bits_per_byte=measure(
+            model, texts={"all": texts}, tokenizer=tokenizer, seq_len=min(longest, WINDOW_TOKENS)
+        )["all"],
+        context_length=min(longest, max(WINDOW_TOKENS, *map(len, prompts)) + 2 * NEW_TOKENS),
     )
+
+
+def _trim_head(model: Any, tokenizer: Tokenizer) -> None:  # noqa: ANN401 - a PreTrainedModel
+    """Take away the logits of padding rows, which a GGUF file does not have."""
+    import torch
+
+    head = model.get_output_embeddings()
+    head.weight = torch.nn.Parameter(head.weight.data[: tokenizer.vocab_size])
 
 
 def check_gguf(file: GgufFile, reference: Reference) -> GgufCheck:
@@ -121,14 +164,23 @@ def check_gguf(file: GgufFile, reference: Reference) -> GgufCheck:
     """
     with open_server(file.path, context_length=reference.context_length) as server:
         is_equal = [server.tokenize(text) for text in TEXTS] == reference.token_ids
-        return GgufCheck(
+        check = GgufCheck(
             size_bytes=size_bytes(file.path),
             token_ids_equal=is_equal,
             chat_ids_equal=_is_chat_equal(server, reference) if reference.format else None,
             greedy_agreement=_greedy_agreement(server, reference) if is_equal else None,
             max_logprob_difference=_log_prob_difference(server, reference) if is_equal else None,
+            bits_per_byte_before=round(reference.bits_per_byte, 5),
+            bits_per_byte=_bits_per_byte(server, reference) if is_equal else None,
             kept_f16=file.kept_f16,
+            tensor_types=file.tensor_types,
         )
+    if check.loss is not None and check.loss > WARN_LOSS:
+        log.warning(
+            "as %s the model needs %.1f %% more bits per byte; types with more bits lose less, for "
+            "example q5_k_m or q8_0", file.type, 100 * check.loss,
+        )  # fmt: skip
+    return check
 
 
 def require_agreement(check: GgufCheck, *, file: Path, type: str) -> None:
@@ -158,6 +210,12 @@ def require_agreement(check: GgufCheck, *, file: Path, type: str) -> None:
             why=f"a file of the type {type} should agree on at least {MIN_AGREEMENT:.0%}",
             fix=fix,
         )
+    if type in EXACT_TYPES and abs(check.loss or 0.0) > MAX_EXACT_LOSS:
+        raise StageFailedError(
+            f"llama.cpp with {file} needs {check.loss:+.1%} bits per byte of the probe text",
+            why=f"a file of the type {type} should differ by at most {MAX_EXACT_LOSS:.0%}",
+            fix=fix,
+        )
 
 
 def _prompts(tokenizer: Tokenizer, format: PromptFormat | None) -> list[list[int]]:
@@ -176,7 +234,7 @@ def _continue(model: Any, tokenizer: Tokenizer, prompt: Sequence[int]) -> list[i
     settings = require("transformers", extra="train", purpose="checking a GGUF file")
     greedy = settings.GenerationConfig(
         do_sample=False, max_new_tokens=NEW_TOKENS, eos_token_id=tokenizer.eos_id,
-        pad_token_id=tokenizer.pad_id, suppress_tokens=_padding_ids(model, tokenizer),
+        pad_token_id=tokenizer.pad_id,
     )  # fmt: skip
     with torch.inference_mode():
         output = model.generate(
@@ -186,17 +244,12 @@ def _continue(model: Any, tokenizer: Tokenizer, prompt: Sequence[int]) -> list[i
     return ids
 
 
-def _padding_ids(model: Any, tokenizer: Tokenizer) -> list[int] | None:  # noqa: ANN401
-    """Return the ids of padding rows, which a GGUF file does not have."""
-    return list(range(tokenizer.vocab_size, model.config.vocab_size)) or None
-
-
-def _top_log_probs(model: Any, prompt: Sequence[int], vocab_size: int) -> dict[int, float]:  # noqa: ANN401
+def _top_log_probs(model: Any, prompt: Sequence[int]) -> dict[int, float]:  # noqa: ANN401
     import torch
 
     with torch.inference_mode():
         logits_V: torch.Tensor = model(input_ids=torch.tensor([list(prompt)])).logits[0, -1]
-    top = logits_V[:vocab_size].log_softmax(-1).topk(min(TOP, vocab_size))
+    top = logits_V.log_softmax(-1).topk(min(TOP, len(logits_V)))
     return dict(zip(top.indices.tolist(), top.values.tolist(), strict=True))
 
 
@@ -220,15 +273,25 @@ def _agreeing(server: LlamaServer, prompt: Sequence[int], wanted: Sequence[int])
 
 
 def _log_prob_difference(server: LlamaServer, reference: Reference) -> float:
-    tokenizer = reference.tokenizer
-    letter = next(i for i in range(tokenizer.vocab_size) if tokenizer.bytes_of(i) == b"a")
     worst = 0.0
     for prompt, wanted in zip(reference.prompts, reference.log_probs, strict=True):
-        found = server.next_log_probs(
-            prompt, vocab_size=tokenizer.vocab_size, whole_character=letter
-        )
+        found = server.next_log_probs(prompt, tokenizer=reference.tokenizer)
         worst = max(worst, *(abs(found[i] - value) for i, value in wanted.items()))
     return float(f"{worst:.3g}")
+
+
+def _bits_per_byte(server: LlamaServer, reference: Reference) -> float:
+    tokenizer, texts = reference.tokenizer, reference.texts
+    seq_len = min(reference.context_length, WINDOW_TOKENS)
+    windows = [
+        window for text in texts for window in text_windows(text, tokenizer, seq_len=seq_len)
+    ]
+    nats = -sum(
+        server.log_probability(ids[:end], ids[end], tokenizer=tokenizer)
+        for ids in windows
+        for end in range(1, len(ids))
+    )
+    return round(bits_per_byte(nats, sum(len(text.encode()) for text in texts)), 5)
 
 
 def _is_chat_equal(server: LlamaServer, reference: Reference) -> bool:

@@ -1,11 +1,15 @@
 """Which tensors does a LoRA adapter change, and how?
 
-Reads PEFT's folder layout (`adapter_config.json`, `adapter_model.safetensors`) without loading a
-model. Names in the file, written by peft 0.21, behind the prefix `base_model.model.`:
+Reads PEFT's folder layout (`adapter_config.json`, `adapter_model.safetensors` or the older
+`adapter_model.bin`) without loading a model. Names in the file, written by peft 0.21, behind the
+prefix `base_model.model.`:
 
     MODULE.lora_A.weight [r, in], MODULE.lora_B.weight [out, r]   W + scale * B @ A
+    MODULE.lora_embedding_A [r, rows], MODULE.lora_embedding_B [hidden, r]  the same, transposed
+    MODULE.lora_magnitude_vector [out]                            DoRA: new lengths of W's rows
+    MODULE.lora_B.bias [out]                                      bias + scale * this
     MODULE.token_adapter.trainable_tokens_delta [n, hidden]       rows of W, not differences
-    MODULE.weight                                                 all of W (modules_to_save)
+    MODULE.weight, MODULE.bias, MODULE.base_layer.bias            all of it (modules_to_save, bias)
     MODULE.base_layer.weight                                      W itself, saved with the adapter
 """
 
@@ -16,41 +20,57 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hanlin.core.errors import InputError
 from hanlin.core.files import read_json
 from hanlin.models.tensors import FLOATS, Checkpoint, TensorSpec, open_checkpoint
 
-if TYPE_CHECKING:
-    import torch
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG, WEIGHTS, OLD_WEIGHTS = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+)
 PREFIX = "base_model.model."
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 LORA_A, LORA_B, ROWS = ".lora_A.weight", ".lora_B.weight", ".token_adapter.trainable_tokens_delta"
+EMBEDDING_A, EMBEDDING_B = ".lora_embedding_A", ".lora_embedding_B"
+MAGNITUDE, ADDED_BIAS = ".lora_magnitude_vector", ".lora_B.bias"
 BASE_LAYER = re.compile(r"(\.token_adapter)?\.base_layer\.weight$")
 
-# Fields of adapter_config.json that leave `W + scale * B @ A` as it is. Any other field that is set
-# may change the formula (use_dora, lora_bias, ...), so it is refused rather than passed over.
-HARMLESS = frozenset({
-    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "ensure_weight_tying", "eva_config",
-    "exclude_modules", "inference_mode", "layers_pattern", "layers_to_transform", "lora_alpha",
-    "lora_dropout", "megatron_core", "modules_to_save", "peft_type", "peft_version",
-    "qalora_group_size", "r", "rank_pattern", "revision", "runtime_config", "target_modules",
-    "task_type", "trainable_token_indices", "use_rslora", "velora_config",
+# Fields of adapter_config.json that leave the formulas above as they are, or choose among them by
+# tensors that are looked at. Any other field that is set may change them: it is refused.
+KNOWN = frozenset({
+    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying",
+    "eva_config", "exclude_modules", "inference_mode", "init_lora_weights", "layers_pattern",
+    "layers_to_transform", "lora_alpha", "lora_bias", "lora_dropout", "megatron_core",
+    "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern",
+    "revision", "runtime_config", "target_modules", "task_type", "trainable_token_indices",
+    "use_dora", "use_rslora", "velora_config",
 })  # fmt: skip
 PLAIN_INITS = (True, False, None, "gaussian", "orthogonal", "eva")  # others move the base weights
 
 
 @dataclass(frozen=True)
 class LowRank:
-    """`W + scale * B @ A`; `a` and `b` are names in the adapter's file."""
+    """`W + scale * B @ A`, in DoRA with every row brought to a new length.
+
+    Attributes:
+        a: name of A in the adapter's file.
+        b: name of B.
+        scale: alpha / r, or what rsLoRA makes of it.
+        magnitude: name of DoRA's lengths (Liu et al. 2024, https://arxiv.org/abs/2402.09353).
+        is_transposed: W is [in, out], as of embeddings: `W + scale * (B @ A).T`, and the lengths
+            are those of its columns.
+        weight: name of the W that the adapter brings along, if it does.
+    """
 
     a: str
     b: str
     scale: float
-    weight: str | None = None  # the W that the adapter brings along, if it does
+    magnitude: str | None = None
+    is_transposed: bool = False
+    weight: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,15 +89,24 @@ class Whole:
     name: str
 
 
-Change = LowRank | Rows | Whole
+@dataclass(frozen=True)
+class Added:
+    """`bias + scale * added`; `name` is the tensor to add in the adapter's file."""
+
+    name: str
+    scale: float
+
+
+Change = LowRank | Rows | Whole | Added
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter folder: its config and its (unread) tensors."""
+    """An adapter folder: its config and its (unread) tensors, with the file that they are in."""
 
     folder: Path
     config: dict[str, Any]
+    file: Path
     tensors: Checkpoint
 
 
@@ -87,29 +116,33 @@ def open_adapter(folder: Path) -> Adapter:
     Raises:
         InputError: it is no adapter, or of a kind that cannot be merged.
     """
+    if not folder.exists():
+        raise InputError(f"the adapter {folder} does not exist", fix="check the path")
     if not (folder / CONFIG).is_file():
         raise InputError(
             f"{folder} is not an adapter: it has no {CONFIG}",
             why="an adapter folder in the PEFT layout holds " + f"{CONFIG} and {WEIGHTS}",
             fix="give the folder that finetuning with method lora left",
         )
+    files = [folder / name for name in (WEIGHTS, OLD_WEIGHTS) if (folder / name).is_file()]
+    if not files:
+        raise InputError(
+            f"{folder} holds an adapter's {CONFIG}, but not its weights",
+            why=f"there is neither {WEIGHTS} nor {OLD_WEIGHTS}",
+            fix="copy or download the missing file",
+        )
     config = read_json(folder / CONFIG)
     _refuse_unknown_kinds(folder, config)
-    return Adapter(folder, config, open_checkpoint(folder, single=WEIGHTS))
+    return Adapter(folder, config, files[0], open_checkpoint(files[0]))
 
 
 def _refuse_unknown_kinds(folder: Path, config: Mapping[str, Any]) -> None:
     if config.get("peft_type") != "LORA":
         raise _cannot_merge(folder, f"it is of the type {config.get('peft_type')!r}, not LORA")
-    if config.get("use_dora"):
-        raise _cannot_merge(folder, "it is a DoRA adapter, whose magnitudes rescale the weights")
-    if config.get("bias", "none") != "none":
-        raise _cannot_merge(folder, f"it trains biases (bias: {config['bias']!r})")
     if config.get("init_lora_weights") not in PLAIN_INITS:
         how = config["init_lora_weights"]
         raise _cannot_merge(folder, f"its start ({how!r}) took a part out of the base weights")
-    known = HARMLESS | {"bias", "init_lora_weights"}
-    unknown = sorted(key for key, value in config.items() if key not in known and value)
+    unknown = sorted(key for key, value in config.items() if key not in KNOWN and value)
     if unknown:
         raise _cannot_merge(folder, f"it sets {', '.join(unknown)}, which may change the formula")
 
@@ -123,21 +156,22 @@ def _cannot_merge(folder: Path, why: str) -> InputError:
 
 
 def plan_changes(
-    adapter: Adapter, base: Mapping[str, TensorSpec], *, is_tied: bool
+    adapter: Adapter, base: Mapping[str, TensorSpec], *, may_grow: bool = False
 ) -> dict[str, Change]:
     """Return, for each base tensor that the adapter changes, how.
 
     Args:
         adapter: the opened adapter.
-        base: the base model's tensors.
-        is_tied: embeddings and lm_head are one matrix.
+        base: the base model's tensors; the lm_head of a tied model too.
+        may_grow: whole embeddings and lm_head may have more rows than the base's: the adapter
+            brings the tokenizer that they belong to.
 
     Raises:
         InputError: a tensor is unknown, has another shape than the base, or is changed twice.
     """
     changes: dict[str, Change] = {}
     for name in sorted(adapter.tensors.specs):
-        if name.endswith(LORA_A) or BASE_LAYER.search(name):
+        if _is_part(name):
             continue  # the change that they are a part of brings them in
         target, change = _change_of(adapter, name)
         if target in changes:
@@ -146,12 +180,31 @@ def plan_changes(
             raise _no_match(
                 adapter, f"the adapter changes {target!r}, which the base model does not have"
             )
-        _check_shape(adapter, change, base[target])
+        _check_shape(adapter, change, base[target], may_grow=may_grow)
         changes[target] = change
-    _check_pairs(adapter, changes)
-    if is_tied:
-        _check_tied(adapter, changes)
+    _check_parts(adapter, changes)
     return changes
+
+
+def is_apart(adapter: Adapter, changes: Mapping[str, Change]) -> bool:
+    """Tell whether an adapter of a tied model changes embeddings and lm_head in different ways.
+
+    PEFT trains one matrix for both with `trainable_token_indices` and `ensure_weight_tying`, and
+    may save it twice; all else gives one of the two, or each of them, a change of its own.
+    """
+    embedding, head = changes.get(EMBEDDING), changes.get(HEAD)
+    if isinstance(embedding, Whole) and isinstance(head, Whole):
+        pairs = zip(*(adapter.tensors.blocks(item.name) for item in (embedding, head)), strict=True)
+        return any(not one.equal(other) for one, other in pairs)
+    if head is not None:
+        return True
+    is_shared = isinstance(embedding, Rows) or adapter.config.get("ensure_weight_tying")
+    return embedding is not None and not is_shared
+
+
+def _is_part(name: str) -> bool:
+    is_magnitude = name.removesuffix(".weight").endswith(MAGNITUDE)
+    return is_magnitude or name.endswith((LORA_A, EMBEDDING_A)) or bool(BASE_LAYER.search(name))
 
 
 def _change_of(adapter: Adapter, name: str) -> tuple[str, Change]:
@@ -159,28 +212,51 @@ def _change_of(adapter: Adapter, name: str) -> tuple[str, Change]:
     if not name.startswith(PREFIX):
         raise _cannot_merge(adapter.folder, f"its tensor {name!r} has an unknown name")
     module = name.removeprefix(PREFIX)
-    if module.endswith(LORA_B):
-        module = module.removesuffix(LORA_B)
-        a = f"{PREFIX}{module}{LORA_A}"
-        if a not in adapter.tensors.specs:
-            raise _cannot_merge(adapter.folder, f"{name!r} has no lora_A beside it")
-        rank = adapter.tensors.specs[a].shape[0]
-        scale = _scale(adapter.config, module, rank)
-        return f"{module}.weight", LowRank(a, name, scale, _own(adapter, f"{module}.base_layer"))
+    for end, a_end in ((LORA_B, LORA_A), (EMBEDDING_B, EMBEDDING_A)):
+        if module.endswith(end):
+            return _low_rank(adapter, module.removesuffix(end), b=name, a_end=a_end)
+    if module.endswith(ADDED_BIAS):
+        module = module.removesuffix(ADDED_BIAS)
+        rank = adapter.tensors.specs[f"{PREFIX}{module}{LORA_B}"].shape[1]
+        return f"{module}.bias", Added(name, _scale(adapter.config, module, rank))
     if module.endswith(ROWS):
         module = module.removesuffix(ROWS)
-        own = _own(adapter, f"{module}.token_adapter.base_layer")
+        own = _present(adapter, f"{module}.token_adapter.base_layer.weight")
         return f"{module}.weight", Rows(name, _indices(adapter, module), own)
     module = module.replace(".modules_to_save.", ".")  # peft before 0.6 kept this word
+    module = re.sub(r"\.base_layer\.bias$", ".bias", module)
     if "lora_" in module or module.rpartition(".")[2] not in ("weight", "bias"):
         raise _cannot_merge(adapter.folder, f"its tensor {name!r} is of an unknown kind")
     return module, Whole(name)
 
 
-def _own(adapter: Adapter, layer: str) -> str | None:
-    """Return the name of the W that the adapter brings along, as peft does for embeddings."""
-    name = f"{PREFIX}{layer}.weight"
-    return name if name in adapter.tensors.specs else None
+def _low_rank(adapter: Adapter, module: str, *, b: str, a_end: str) -> tuple[str, LowRank]:
+    a = f"{PREFIX}{module}{a_end}"
+    if a not in adapter.tensors.specs:
+        raise _cannot_merge(adapter.folder, f"{b!r} has no {a_end[1:].split('.')[0]} beside it")
+    magnitude = _present(adapter, module + MAGNITUDE, module + MAGNITUDE + ".weight")
+    if bool(magnitude) != bool(adapter.config.get("use_dora")):
+        there = "holds" if magnitude else "lacks"
+        says = bool(adapter.config.get("use_dora"))
+        raise _cannot_merge(
+            adapter.folder, f"its file {there} DoRA's {MAGNITUDE[1:]} for {module!r}, but {CONFIG} "
+            f"says use_dora: {str(says).lower()}",
+        )  # fmt: skip
+    change = LowRank(
+        a=a,
+        b=b,
+        scale=_scale(adapter.config, module, adapter.tensors.specs[a].shape[0]),
+        magnitude=magnitude,
+        is_transposed=a_end == EMBEDDING_A,
+        weight=_present(adapter, f"{module}.base_layer.weight"),
+    )
+    return f"{module}.weight", change
+
+
+def _present(adapter: Adapter, *names: str) -> str | None:
+    """Return the first of these that the file holds, by its full name."""
+    full = (PREFIX + name for name in names)
+    return next((name for name in full if name in adapter.tensors.specs), None)
 
 
 def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
@@ -201,26 +277,18 @@ def _indices(adapter: Adapter, module: str) -> tuple[int, ...]:
     raise _cannot_merge(adapter.folder, f"{CONFIG} does not say which rows of {module!r} it holds")
 
 
-def _check_shape(adapter: Adapter, change: Change, spec: TensorSpec) -> None:
-    shapes = {name: item.shape for name, item in adapter.tensors.specs.items()}
+def _check_shape(adapter: Adapter, change: Change, spec: TensorSpec, *, may_grow: bool) -> None:
     if spec.dtype not in FLOATS:
         raise InputError(
             f"the base model's {spec.name!r} is quantized ({spec.dtype})",
             why="adding a small change to rounded weights loses most of it",
             fix="give the float model that the quantized one was made from",
         )
-    if isinstance(change, LowRank):
-        a, b = shapes[change.a], shapes[change.b]
-        fits = len(a) == len(b) == 2 and (b[0], a[1]) == spec.shape and b[1] == a[0]
-        found = (b[0], a[1]) if len(a) == len(b) == 2 else (*b, *a)
-    elif isinstance(change, Rows):
-        found, count = shapes[change.name], len(change.indices)
-        fits = found == (count, spec.shape[1]) and len(set(change.indices)) == count
-        fits = fits and all(0 <= row < spec.shape[0] for row in change.indices)
-    else:
-        found = shapes[change.name]
-        fits = found == spec.shape
-    own = None if isinstance(change, Whole) else change.weight
+    shapes = {name: item.shape for name, item in adapter.tensors.specs.items()}
+    found, fits = _fit(change, shapes, spec)
+    if isinstance(change, Whole) and may_grow and spec.name in (EMBEDDING, HEAD):
+        fits = fits or (found[1:] == spec.shape[1:] and found[0] > spec.shape[0])
+    own = change.weight if isinstance(change, LowRank | Rows) else None
     if fits and own is not None:
         found, fits = shapes[own], shapes[own] == spec.shape
     if not fits:
@@ -231,30 +299,36 @@ def _check_shape(adapter: Adapter, change: Change, spec: TensorSpec) -> None:
         )
 
 
-def _check_pairs(adapter: Adapter, changes: Mapping[str, Change]) -> None:
+def _fit(
+    change: Change, shapes: Mapping[str, tuple[int, ...]], spec: TensorSpec
+) -> tuple[tuple[int, ...], bool]:
+    """Return the shape that a change is for, and whether the base's tensor has it."""
+    if isinstance(change, LowRank):
+        a, b = shapes[change.a], shapes[change.b]
+        if len(a) != 2 or len(b) != 2:
+            return (*b, *a), False
+        found: tuple[int, ...] = (a[1], b[0]) if change.is_transposed else (b[0], a[1])
+        lengths = change.magnitude is None or math.prod(shapes[change.magnitude]) == b[0]
+        return found, found == spec.shape and b[1] == a[0] and lengths
+    if isinstance(change, Rows):
+        found, count = shapes[change.name], len(change.indices)
+        fits = found == (count, *spec.shape[1:]) and len(set(change.indices)) == count
+        return found, fits and all(0 <= row < spec.shape[0] for row in change.indices)
+    return shapes[change.name], shapes[change.name] == spec.shape
+
+
+def _check_parts(adapter: Adapter, changes: Mapping[str, Change]) -> None:
     used: set[str | None] = set()
     for change in changes.values():
-        used |= {change.a, change.b} if isinstance(change, LowRank) else {change.name}
-        used |= set() if isinstance(change, Whole) else {change.weight}
+        if isinstance(change, LowRank):
+            used |= {change.a, change.b, change.magnitude, change.weight}
+        else:
+            used |= {change.name, change.weight if isinstance(change, Rows) else None}
     alone = sorted(adapter.tensors.specs.keys() - used)
     if alone:
         raise _cannot_merge(adapter.folder, f"{alone[0]!r} has no partner")
     if not changes:
-        raise _cannot_merge(adapter.folder, f"{WEIGHTS} holds no tensors")
-
-
-def _check_tied(adapter: Adapter, changes: Mapping[str, Change]) -> None:
-    """Refuse what would take apart one matrix that serves as embeddings and as lm_head."""
-    is_apart = HEAD in changes or (
-        isinstance(changes.get(EMBEDDING), LowRank | Whole)
-        and not adapter.config.get("ensure_weight_tying")
-    )
-    if is_apart:
-        raise InputError(
-            f"the adapter {adapter.folder} changes embeddings and lm_head apart from each other",
-            why="in the base model they are one matrix (tie_word_embeddings)",
-            fix="train with trainable_token_indices, or with ensure_weight_tying set",
-        )
+        raise _cannot_merge(adapter.folder, f"{adapter.file.name} holds no tensors")
 
 
 def _no_match(adapter: Adapter, what: str) -> InputError:
@@ -264,20 +338,3 @@ def _no_match(adapter: Adapter, what: str) -> InputError:
         why=f"the adapter was trained on {trained_on}",
         fix="give that model as BASE; after a vocabulary was grown, the grown one",
     )
-
-
-def apply(change: Change, weight: torch.Tensor, adapter: Checkpoint) -> torch.Tensor:
-    """Return a changed weight: added up in float32, cast back to the weight's dtype.
-
-    The order of operations is peft's, so that float32 results are the same bits.
-    """
-    if isinstance(change, LowRank | Rows) and change.weight is not None:
-        weight = adapter.read(change.weight).to(weight.dtype)
-    if isinstance(change, LowRank):
-        a, b = adapter.read(change.a).float(), adapter.read(change.b).float()
-        return (weight.float() + (b @ a) * change.scale).to(weight.dtype)
-    if isinstance(change, Whole):
-        return adapter.read(change.name).to(weight.dtype)
-    merged = weight.clone()
-    merged[list(change.indices)] = adapter.read(change.name).to(weight.dtype)
-    return merged

@@ -1,34 +1,45 @@
-"""How do a base model and a LoRA adapter become one standalone checkpoint?
+"""How do a base model and LoRA adapters become one standalone checkpoint?
 
 hanlin weights merge BASE ADAPTER OUT
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from hanlin.core.config import InputPath, ModelPath
-from hanlin.core.errors import InputError
-from hanlin.core.files import read_json, size_bytes, write_atomic, write_json
+from hanlin.core.config import InputPath, ModelPath, StrictModel
+from hanlin.core.files import (
+    resumable_directory,
+    sha256,
+    size_bytes,
+    write_atomic,
+    write_json,
+)
 from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
 
 if TYPE_CHECKING:
-    import torch
-
-    from hanlin.models.tensors import Checkpoint, TensorSpec
-    from hanlin.prompts.format import PromptFormat
-    from hanlin.tokenization.load import Tokenizer
-    from hanlin.weights.lora import Adapter, Change
     from hanlin.weights.merge_check import LogitCheck
+    from hanlin.weights.merge_inputs import MergeInputs
 
 REPORT = "merge.json"
 Progress = Callable[[int, int, str], None]
+
+
+class WeightedAdapter(StrictModel):
+    """An adapter beside the first one."""
+
+    adapter: InputPath
+    """Its folder."""
+    weight: float = Field(1.0, allow_inf_nan=False)
+    """How much of what it learned is taken: 1 all, 0 nothing; below 0 takes it away."""
 
 
 class Config(StageConfig):
@@ -38,13 +49,21 @@ class Config(StageConfig):
     """The model that the adapter was trained on, in float."""
     adapter: InputPath
     """The adapter folder that finetuning left."""
-    max_shard_gb: float = Field(5.0, gt=0)
+    weight: float = Field(1.0, allow_inf_nan=False)
+    """How much of what the adapter learned is taken."""
+    also: list[WeightedAdapter] = []
+    """More adapters that were trained on the same base: what each learned is added up."""
+    then: list[WeightedAdapter] = []
+    """Adapters that were trained on top of all before them, one after another."""
+    max_shard_gb: float = Field(5.0, gt=0, allow_inf_nan=False)
     """Size of a file of weights, in GB; a larger model becomes several."""
-    check_logits: bool = True
+    check_logits: bool | Literal["auto"] = "auto"
     """Compare the logits of adapter and merged model afterwards; needs memory for the model in
-    float32 once. The merge itself needs memory for one tensor."""
+    float32 once. auto: if that much is free. The merge itself needs memory for blocks of rows."""
     any_base: bool = False
     """Merge into other weights than the adapter was trained on, for example the same in fp16."""
+    dequantize: bool = False
+    """Merge onto the numbers that a base quantized by bitsandbytes was rounded to."""
 
 
 @dataclass(frozen=True)
@@ -52,177 +71,153 @@ class MergeReport:
     """What was merged.
 
     Attributes:
-        changed: number of tensors that the adapter changed.
+        changed: number of tensors that the adapters changed.
         tensors: number of tensors in all.
-        check: the comparison of logits, None where it was not asked for.
+        check: the comparison of logits, None where there was none.
+        unchecked: why there was none.
+        adapters: folder name, digest of the weights, weight and number of the sum, for each.
     """
 
     changed: int
     tensors: int
     check: LogitCheck | None
+    unchecked: str | None
+    adapters: list[dict[str, object]]
 
     def to_json(self) -> dict[str, object]:
         """Return plain values."""
-        check = self.check.to_json() if self.check else None
-        return {"version": 1, "tensors": self.tensors, "changed": self.changed, "logits": check}
+        return {
+            "version": 1,
+            "tensors": self.tensors,
+            "changed": self.changed,
+            "adapters": self.adapters,
+            "logits": self.check.to_json() if self.check else None,
+            "logits_skipped": self.unchecked,
+        }
 
 
-def merge_adapter(  # noqa: PLR0913 - two paths and settings by keyword
-    base: str | Path,
-    adapter: str | Path,
+def merge(
+    config: Config,
     out: Path,
     *,
-    max_shard_bytes: int = 5_000_000_000,
-    check_logits: bool = True,
-    any_base: bool = False,
+    force: bool = False,
     progress: Progress = lambda _done, _total, _text: None,
 ) -> MergeReport:
-    """Write base + adapter as a standalone model folder, tensor by tensor.
+    """Write base + adapters as a standalone model folder, block by block.
+
+    An interrupted merge goes on where it was when it is called again; `out` appears when it is
+    complete.
 
     Args:
-        base: folder or hub id of the model that the adapter was trained on.
-        adapter: folder in the PEFT layout.
-        out: where the model goes; what lies there under the same names is replaced.
-        max_shard_bytes: size of a file of weights.
-        check_logits: compare adapter and merged model afterwards.
-        any_base: accept other weights than the adapter was trained on.
+        config: what to merge, and how.
+        out: the folder to make.
+        force: replace what is at `out`.
         progress: called with (tensors done, tensors in all, name).
 
     Raises:
-        InputError: base and adapter do not belong together, or one of them cannot be merged.
+        InputError: base and adapters do not belong together, or one of them cannot be merged; or
+            `out` exists.
         StageFailedError: the merged model computes something else.
         ResourceError: the disk is full or the folder cannot be written.
     """
+    inputs = _open(config)
+    key, folders = _key(config, inputs), _folders(inputs)
+    with resumable_directory(out, key=key, force=force, inputs=folders) as folder:
+        return _merge_into(folder, config, inputs, progress)
+
+
+def _open(config: Config) -> MergeInputs:
+    from hanlin.weights.merge_inputs import open_inputs
+
+    first = [(Path(config.adapter), config.weight)]
+    first += [(Path(item.adapter), item.weight) for item in config.also]
+    rest = [[(Path(item.adapter), item.weight)] for item in config.then]
+    return open_inputs(
+        config.base, [first, *rest], any_base=config.any_base, dequantize=config.dequantize
+    )
+
+
+def _folders(inputs: MergeInputs) -> list[Path]:
+    return [inputs.base, *(item.adapter.folder for item in inputs.adapters)]
+
+
+def _key(config: Config, inputs: MergeInputs) -> str:
+    """Return what tells this merge from another one that was begun at the same place."""
+    files = [
+        (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns)
+        for folder in _folders(inputs)
+        for file in sorted(folder.iterdir())  # not below: the result may be made there
+        if file.is_file()
+    ]
+    text = json.dumps([files, config.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _merge_into(
+    folder: Path, config: Config, inputs: MergeInputs, progress: Progress
+) -> MergeReport:
     from hanlin.models.tensors import write_checkpoint
-    from hanlin.weights.lora import apply
+    from hanlin.weights.merge_check import check_merged
 
-    parts = _open(base, Path(adapter))
-    if not any_base:
-        _check_base(parts)
-
-    def merged(spec: TensorSpec) -> torch.Tensor:
-        weight, change = parts.weights.read(spec.name), parts.changes.get(spec.name)
-        return weight if change is None else apply(change, weight, parts.adapter.tensors)
-
-    specs = list(parts.weights.specs.values())
-    write_checkpoint(out, specs, merged, max_shard_bytes=max_shard_bytes, progress=progress)
-    _write_rest(parts, out)
-    check = _checked(parts, out) if check_logits else None
-    report = MergeReport(changed=len(parts.changes), tensors=len(specs), check=check)
-    write_json(out / REPORT, report.to_json())
+    write_checkpoint(
+        folder,
+        [item.spec for item in inputs.plan.values()],
+        lambda spec: inputs.plan[spec.name].blocks(),
+        max_shard_bytes=int(config.max_shard_gb * 1e9),
+        progress=progress,
+    )
+    _write_rest(inputs, folder)
+    check = check_merged(inputs, folder, mode=config.check_logits)
+    report = MergeReport(
+        changed=sum(item.is_changed for item in inputs.plan.values()),
+        tensors=len(inputs.plan),
+        check=None if isinstance(check, str) else check,
+        unchecked=check if isinstance(check, str) else None,
+        adapters=_adapters(inputs),
+    )
+    write_json(folder / REPORT, report.to_json())
     return report
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """Base and adapter, opened, and found to belong together."""
-
-    base: Path
-    weights: Checkpoint
-    tokenizer: Tokenizer
-    adapter: Adapter
-    changes: dict[str, Change]
-    prompt: dict[str, Any] | None
-    format: PromptFormat | None
-
-
-def _open(base: str | Path, adapter_folder: Path) -> _Parts:
-    from hanlin.models.load import check_rows, model_folder
-    from hanlin.models.manifest import read_manifest
-    from hanlin.models.tensors import open_checkpoint
-    from hanlin.prompts.probe import check_probe
-    from hanlin.tokenization.load import load as load_tokenizer
-    from hanlin.weights.lora import EMBEDDING, open_adapter, plan_changes
-
-    folder, adapter = model_folder(base), open_adapter(adapter_folder)
-    tokenizer, weights = load_tokenizer(folder), open_checkpoint(folder)
-    manifest = read_manifest(adapter.folder)
-    _check_tokenizer(manifest, tokenizer, adapter, folder)
-    if EMBEDDING in weights.specs:
-        check_rows(weights.specs[EMBEDDING].shape[0], tokenizer=tokenizer, model_path=base)
-    is_tied = bool(read_json(folder / "config.json").get("tie_word_embeddings"))
-    return _Parts(
-        base=folder,
-        weights=weights,
-        tokenizer=tokenizer,
-        adapter=adapter,
-        changes=plan_changes(adapter, weights.specs, is_tied=is_tied),
-        prompt=manifest.get("prompt"),
-        format=check_probe(manifest, tokenizer, where=f"{adapter.folder}/hanlin.json"),
-    )
+def _adapters(inputs: MergeInputs) -> list[dict[str, object]]:
+    return [
+        {
+            "name": item.adapter.folder.resolve().name,
+            "sha256": sha256(item.adapter.file),
+            "weight": item.weight,
+            "sum": number,
+        }
+        for number, together in enumerate(inputs.chain)
+        for item in together
+    ]
 
 
-def _check_base(parts: _Parts) -> None:
-    """Refuse weights that the adapter was not trained on: the sum would answer nonsense."""
-    from hanlin.models.manifest import read_manifest, weights_sha256
-
-    base = read_manifest(parts.adapter.folder).get("base") or {}
-    expected = base.get("weights_sha256")
-    if expected is None or expected == weights_sha256(parts.base):
-        return
-    raise InputError(
-        f"the adapter {parts.adapter.folder} was trained on other weights than {parts.base} has",
-        why=f"its hanlin.json has weights_sha256 {expected[:12]}... of the base",
-        fix="give the model that it was trained on; if these are the same weights in another type "
-        "or in other shards, add --any-base (any_base: true in a recipe)",
-    )
-
-
-def _check_tokenizer(
-    manifest: dict[str, Any], tokenizer: Tokenizer, adapter: Adapter, base: Path
-) -> None:
-    expected = manifest.get("tokenizer_sha256")
-    if expected is None or expected == tokenizer.sha256:
-        return
-    raise InputError(
-        f"the adapter {adapter.folder} was trained with another tokenizer than {base} has",
-        why=f"its hanlin.json has tokenizer_sha256 {expected[:12]}..., the base's tokenizer.json "
-        f"has {tokenizer.sha256[:12]}...",
-        fix="give the base that it was trained on: after a vocabulary was grown, the grown one",
-    )
-
-
-def _write_rest(parts: _Parts, out: Path) -> None:
+def _write_rest(inputs: MergeInputs, out: Path) -> None:
     """Write configs, tokenizer with its chat template, and `hanlin.json`."""
-    from hanlin.models.manifest import read_manifest, write_manifest
+    from hanlin.models.manifest import write_manifest
     from hanlin.prompts.jinja import checked_chat_template
+    from hanlin.weights.lora import EMBEDDING
 
-    template = checked_chat_template(parts.format, parts.tokenizer) if parts.format else None
-    parts.tokenizer.save(out, chat_template=template)
-    fields = {"tokenizer_sha256": parts.tokenizer.sha256, "prompt": parts.prompt}
-    write_manifest(out, **{**read_manifest(parts.base), **fields})
+    template = checked_chat_template(inputs.format, inputs.tokenizer) if inputs.format else None
+    inputs.tokenizer.save(out, chat_template=template)
+    write_manifest(out, **inputs.manifest)
     for name in ("config.json", "generation_config.json"):
-        if (parts.base / name).is_file():
-            write_atomic(out / name, (parts.base / name).read_bytes())
-
-
-def _checked(parts: _Parts, out: Path) -> LogitCheck:
-    from hanlin.models.tensors import DTYPES
-    from hanlin.weights.merge_check import compare_logits, probe_prompts, require_same
-
-    changed = {parts.weights.specs[name].dtype for name in parts.changes}
-    narrowest = min(changed, key=lambda name: (DTYPES[name][1], name))
-    check = compare_logits(
-        parts.base, parts.adapter.folder, out,
-        probes=probe_prompts(parts.tokenizer, parts.prompt),
-        dtype=DTYPES[narrowest][0],
-    )  # fmt: skip
-    require_same(check, base=parts.base, adapter=parts.adapter.folder)
-    return check
+        if (inputs.base / name).is_file():
+            write_atomic(out / name, (inputs.base / name).read_bytes())
+    config = {k: v for k, v in inputs.config.items() if k != "quantization_config"}
+    if EMBEDDING in inputs.plan:
+        config["vocab_size"] = inputs.plan[EMBEDDING].spec.shape[0]
+    if inputs.is_untied:
+        config["tie_word_embeddings"] = False
+    if config != inputs.config:
+        write_json(out / "config.json", config)
 
 
 def run(config: Config, context: StageContext) -> None:
     """Merge into `context.out / "model"`, anew after an interruption."""
-    shutil.rmtree(context.out / "model", ignore_errors=True)
-    report = merge_adapter(
-        config.base,
-        config.adapter,
-        context.out / "model",
-        max_shard_bytes=int(config.max_shard_gb * 1e9),
-        check_logits=config.check_logits,
-        any_base=config.any_base,
-        progress=context.progress,
-    )
+    out = context.out / "model"
+    shutil.rmtree(out, ignore_errors=True)
+    report = _merge_into(out, config, _open(config), context.progress)
     context.events.emit("metric", stage=context.name, **report.to_json())
 
 
@@ -231,9 +226,12 @@ def estimate(config: Config) -> Estimate:
     folder = Path(config.base)
     if not folder.is_dir():
         return Estimate()
-    size = sum(size_bytes(file) for file in folder.glob("*.safetensors"))
-    # float32 of a 2-byte checkpoint is twice its size; 300 MB is Python with torch and peft.
-    return Estimate(disk_bytes=size, memory_bytes=300_000_000 + config.check_logits * 2 * size)
+    files = [*folder.glob("*.safetensors")] or [*folder.glob("pytorch_model*.bin")]
+    size = sum(size_bytes(file) for file in files)
+    # 0.7 GB: Python with torch and peft, and blocks of rows on their way. float32 of a 2-byte
+    # checkpoint is twice its size; "auto" checks only where that much is free.
+    check = 2 * size if config.check_logits is True else 0
+    return Estimate(disk_bytes=size, memory_bytes=700_000_000 + check)
 
 
 STAGE = Stage(
@@ -242,4 +240,5 @@ STAGE = Stage(
     run=run,
     outputs={"model": ("model", "model")},
     estimate=estimate,
+    revision=2,
 )

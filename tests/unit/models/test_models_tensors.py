@@ -1,6 +1,7 @@
 """Reading and writing checkpoints one tensor at a time."""
 
 import json
+import re
 import weakref
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from hanlin.core.errors import InputError
 from hanlin.core.files import read_json, write_json
+from hanlin.models import tensor_writer
 from hanlin.models.tensors import INDEX, MANIFEST, TensorSpec, open_checkpoint, write_checkpoint
 
 TENSORS = {
@@ -79,23 +81,73 @@ def test_same_tensors_give_the_same_bytes(tmp_path):
     assert a == b
 
 
-def test_no_tensor_is_held_while_the_next_is_read(tmp_path):
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_no_more_is_held_than_may_be_in_flight(tmp_path, monkeypatch, in_blocks):
+    block_bytes = 8 * 8 * 4
+    monkeypatch.setattr(tensor_writer, "BYTES_IN_FLIGHT", 3 * block_bytes)
     alive = []
 
-    def read(spec):
-        assert all(reference() is None for reference in alive)
-        tensor = torch.full(spec.shape, 1.0)
+    def make():
+        assert sum(reference() is not None for reference in alive) <= 4  # 3, and one being given
+        tensor = torch.full((8, 8), 1.0)
         alive.append(weakref.ref(tensor))
         return tensor
 
-    write_checkpoint(tmp_path, [TensorSpec(f"t{i}", "F32", (8, 8)) for i in range(5)], read)
-    assert len(alive) == 5
+    def read(spec):
+        return (make() for _ in range(4)) if in_blocks else make()
+
+    specs = [TensorSpec(f"t{i}", "F32", (32 if in_blocks else 8, 8)) for i in range(8)]
+    write_checkpoint(tmp_path, specs, read)
+    assert len(alive) == (32 if in_blocks else 8)
+    checkpoint = open_checkpoint(tmp_path)
+    assert all(torch.equal(checkpoint.read(s.name), torch.ones(s.shape)) for s in specs)
+
+
+@pytest.mark.parametrize("max_bytes", [1, 16, 40, 1000])
+def test_blocks_are_consecutive_rows(tmp_path, max_bytes):
+    write(tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    blocks = list(checkpoint.blocks("embed", max_bytes=max_bytes))
+    assert torch.equal(torch.cat(blocks), TENSORS["embed"])
+    assert [len(block) for block in blocks] == {1: [1, 1, 1], 16: [1, 1, 1], 40: [2, 1]}.get(
+        max_bytes, [3]
+    )
+    (scalar,) = checkpoint.blocks("scalar", max_bytes=max_bytes)
+    assert scalar.shape == () and scalar == 3
+
+
+def test_blocks_give_what_whole_tensors_give(tmp_path):
+    write(tmp_path / "whole")
+    checkpoint = open_checkpoint(tmp_path / "whole")
+    specs = list(checkpoint.specs.values())
+    write_checkpoint(tmp_path / "blocks", specs, lambda s: checkpoint.blocks(s.name, max_bytes=8))
+    for file in ("model.safetensors", MANIFEST):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "blocks" / file).read_bytes()
+
+
+def test_large_blocks_are_whole_and_apart_from_the_file(tmp_path):
+    large = torch.arange(3 << 20, dtype=torch.int16).reshape(3 << 10, 1 << 10)
+    save_file({"large": large}, tmp_path / "model.safetensors")
+    read = open_checkpoint(tmp_path).read("large")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert torch.equal(read, large)
+    read.add_(1)  # memory of its own
+
+
+@pytest.mark.parametrize("given", [(torch.ones(2),), (torch.ones(3),), (torch.ones(2).half(),)])
+def test_data_that_is_not_as_promised_is_our_mistake(tmp_path, given):
+    spec = TensorSpec("t", "F32", (3,))
+    blocks = given if given[0].dtype == torch.float32 and len(given[0]) < 3 else given * 2
+    with pytest.raises(AssertionError):
+        write_checkpoint(tmp_path, [spec], lambda _spec: iter(blocks))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_progress_counts_tensors(tmp_path):
     seen = []
     write(tmp_path, progress=lambda done, total, name: seen.append((done, total, name)))
-    assert seen[-1] == (4, 4, "bytes")
+    assert [done for done, _, _ in seen] == [1, 2, 3, 4]
+    assert seen[-1][1] == 4 and seen[-1][2].startswith("bytes, 67 of 67 B")
 
 
 def test_interrupted_writing_leaves_no_file(tmp_path):
@@ -108,12 +160,14 @@ def test_interrupted_writing_leaves_no_file(tmp_path):
 
 
 def test_folder_without_weights(tmp_path):
-    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    (tmp_path / "consolidated.00.pth").write_bytes(b"x")
     with pytest.raises(InputError) as caught:
         open_checkpoint(tmp_path)
     text = str(caught.value)
-    assert "holds no safetensors checkpoint" in text
-    assert "pytorch_model.bin is a pickle, which could run code" in text
+    assert "holds no checkpoint" in text and "none of model.safetensors," in text
+    assert "hanlin weights convert IN OUT --to hf" in text
+    with pytest.raises(InputError, match="does not exist"):
+        open_checkpoint(tmp_path / "none")
 
 
 def test_missing_shard(tmp_path):
@@ -128,6 +182,18 @@ def test_index_may_not_point_elsewhere(tmp_path):
     write_json(tmp_path / INDEX, {"weight_map": {"embed": "other/model.safetensors"}})
     with pytest.raises(InputError, match=r"the shard 'other/.*' is missing"):
         open_checkpoint(tmp_path)
+
+
+def test_shards_without_an_index(tmp_path):
+    write(tmp_path, max_shard_bytes=56)
+    (tmp_path / INDEX).unlink()
+    with pytest.raises(
+        InputError, match=r"holds model-00001-of-\S+, but no model\.safetensors\.in"
+    ):
+        open_checkpoint(tmp_path)
+    assert set(open_checkpoint(tmp_path / "model-00002-of-00002.safetensors").specs) == {
+        "bytes", "scalar",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("content", [{}, [], {"weight_map": {}}])
@@ -146,21 +212,73 @@ def test_index_that_lies(tmp_path):
         open_checkpoint(tmp_path)
 
 
-def test_cut_file(tmp_path):
+@pytest.mark.parametrize("kept", [0, 5, 40, -3])
+def test_cut_file(tmp_path, kept):
     write(tmp_path)
     file = tmp_path / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-3])
-    with pytest.raises(InputError, match="is damaged or is no safetensors file"):
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(InputError, match="is damaged or is no safetensors file") as caught:
         open_checkpoint(tmp_path)
+    assert "does not fit into" in str(caught.value) or "it was cut" in str(caught.value)
+    assert "fix: download or copy it again" in str(caught.value)
+
+
+def test_file_that_is_cut_after_it_was_opened(tmp_path):
+    write(tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"model\.safetensors ends \d+ bytes too early"):
+        list(checkpoint.blocks("embed"))
+
+
+def write_header(folder, header, data=8):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    file = folder / "model.safetensors"
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(data))
+
+
+def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (b"nonsense", "its header is not readable"),
+        (b"[1, 2]  ", "its header is not a JSON object"),
+        (b'{"x": 1, "x": 2}', "'x' is there twice"),
+        (b"[" * 100_000, "its header is not readable"),
+        ({"x": 3}, "the header's entry for 'x' lacks dtype, shape or data_offsets"),
+        ({"x": entry(shape=(-2,))}, "entry for 'x' lacks"),
+        ({"x": entry(shape=(True, 2))}, "entry for 'x' lacks"),
+        ({"x": entry(offsets=(0, 4))}, r"which is 8 bytes, but its data_offsets are \[0, 4\]"),
+        ({"x": entry(offsets=(0,))}, "but its data_offsets are"),
+        ({"x": entry(), "y": entry()}, "the data of 'y' overlaps with the one before it"),
+        ({"x": entry(offsets=(4, 12))}, "the data of 'x' leaves a gap"),
+        ({"x": entry(shape=(1,), offsets=(0, 4))}, "there is something behind the data"),
+        ({"x": entry(shape=(4,), offsets=(0, 16))}, "it was cut"),
+    ],
+)
+def test_header_that_cannot_be(tmp_path, header, why):
+    write_header(tmp_path, header)
+    with pytest.raises(InputError, match="is damaged or is no safetensors file") as caught:
+        open_checkpoint(tmp_path)
+    assert re.search(why, str(caught.value))
 
 
 def test_unknown_type(tmp_path):
-    entry = {"x": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}}
-    header = json.dumps(entry).encode()
-    header += b" " * (-len(header) % 8)
-    file = tmp_path / "model.safetensors"
-    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    write_header(tmp_path, {"x": entry("C64", (1,))})
     with pytest.raises(InputError, match="tensor 'x' has the type C64"):
+        open_checkpoint(tmp_path)
+
+
+def test_tensor_in_two_shards(tmp_path):
+    for number in (1, 2):
+        save_file({"x": torch.ones(number)}, tmp_path / f"s{number}.safetensors")
+    files = [f"s{number}.safetensors" for number in (1, 2)]
+    write_json(tmp_path / INDEX, {"weight_map": dict(zip("xy", files, strict=True))})
+    with pytest.raises(InputError, match=r"'x' is in s1\.safetensors and in s2\.safetensors"):
         open_checkpoint(tmp_path)
 
 

@@ -9,10 +9,11 @@ from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.events import EventLog
 from hanlin.core.stage import StageContext
 from hanlin.tokenization import sentencepiece
-from hanlin.tokenization.extend import STAGE, Config, extend, train_pieces
+from hanlin.tokenization.extend import STAGE, Config, extend
+from hanlin.tokenization.foreign import is_other_script
 from hanlin.tokenization.load import load
-from hanlin.tokenization.pieces import appended, is_other_script
-from hanlin.tokenization.train import train_sentencepiece, write_folder
+from hanlin.tokenization.sentencepiece_extend import Rules, extend_from_corpus
+from hanlin.tokenization.train import Training, train_sentencepiece, write_folder
 
 
 @pytest.fixture
@@ -54,6 +55,7 @@ def test_english_ids_stay_and_chinese_gets_shorter(base, extended, english, chin
     zh, en = report["zh"], report["control"]
     assert zh["after"]["tokens_per_character"] < zh["before"]["tokens_per_character"] / 2
     assert zh["after"]["characters"] == zh["before"]["characters"] == sum(map(len, chinese))
+    assert en["after"].pop("fewest_tokens") <= en["after"]["tokens"]
     assert en["before"] == en["after"]
     assert report["added"] == 60
     assert report["english_ids_changed"] == 0
@@ -96,14 +98,14 @@ def test_pieces_that_cannot_be_added_are_counted(base):
     assert extension.added == ("河", "流", "河流", "▁河")
     assert extension.duplicates == 1  # ▁the
     assert extension.could_move_base == 3  # the, naïve, “x”
-    assert extension.unreachable == 1  # neither 很 nor 古城 is a piece
+    assert extension.unreachable == ("很古城",)  # neither 很 nor 古城 is a piece
 
 
 def test_a_piece_is_dropped_when_the_way_to_it_is(base):
     offered = ["一", "二", "三", "四", "二三四一", "一二三四"]  # no pair of two is a piece
     extension = extend(base, offered)
     assert extension.added == ("一", "二", "三", "四")
-    assert extension.unreachable == 2
+    assert extension.unreachable == ("二三四一", "一二三四")
 
 
 def test_a_limit_takes_the_first_that_can_be_made(base):
@@ -133,8 +135,9 @@ def test_control_texts_that_change_are_told(base_folder, files, tmp_path, caplog
 
 
 def test_fewer_pieces_than_asked_for_are_told(base, caplog):
-    assert len(extend(base, train_pieces(["河流河流"], add=50), limit=50).added) == 6
-    assert "6 pieces were added, not 50" in caplog.text
+    extension = extend_from_corpus(base, ["河流河流"], rules=Rules(limit=50))
+    assert extension.added == ("河", "流", "河流")
+    assert "3 pieces were added, not 50" in caplog.text
 
 
 def test_nothing_to_add_is_refused(base):
@@ -149,6 +152,173 @@ def test_a_text_file_as_pieces_is_refused(base_folder, files, tmp_path):
         run(config, tmp_path / "out")
 
 
+def unigram_donor(pieces, folder):
+    """A unigram model, as chinese_sp.model is one, with pieces of given log-probabilities."""
+    model = sentencepiece.empty_model()
+    model.trainer_spec.model_type = sentencepiece.UNIGRAM
+    for rank, text in enumerate(pieces):
+        model.pieces.add(piece=text, score=-1.0 - rank, type=1)
+    file = folder / "donor.model"
+    file.write_bytes(model.SerializeToString())
+    return file
+
+
+def test_pieces_of_a_unigram_model_get_one_score_and_the_steps_between(base_folder, tmp_path):
+    donor = unigram_donor(["国务院", "国", "务", "院", "务员", "员", "the", "▁国"], tmp_path)
+    after, report = run(Config(base=str(base_folder), pieces=str(donor)), tmp_path / "out")
+    details = json.loads((tmp_path / "out" / "extension.json").read_text())
+    assert details["scores"] == "equal" and details["unreachable"] == details["dropped"] == []
+    assert details["helpers"] == ["国务"] and report["helpers"] == 1
+    assert (report["added"], report["could_move_base"]) == (8, 1)
+    assert set(details["added"]) == {"国务院", "国务", "国", "务", "院", "务员", "员", "▁国"}
+    ids = after.encode("国务院国务员", at_start=False)
+    assert [after.piece_of(i) for i in ids] == ["国务院", "国务", "员"]
+    ids = after.encode("国务院", at_start=True)
+    assert after.hf.encode("国务院", add_special_tokens=False) == ids
+
+
+def test_a_limit_holds_for_the_steps_too(base):
+    offered = ["国务院", "国", "务", "院", "员"]
+    extension = extend(base, offered, equal=True, limit=4)
+    assert extension.added == ("国", "务", "院", "员")  # five pieces would be needed for the first
+    assert extend(base, offered, equal=True, limit=5).helpers == ("国务",)
+
+
+def test_a_piece_that_transformers_could_not_make_is_dropped_and_counted(base):
+    texts = ["地天", "天天地天天", "天地天", "天天", "天天地天"]
+    extension = extend(base, ["天", "地", *texts], equal=True)
+    assert extension.unreachable == ("天天地天天",)
+    assert extension.is_equal and len(extension.added) == 6
+
+
+def test_a_base_that_merges_the_language_itself_keeps_its_merges_first(chinese, tmp_path):
+    base = load(train_sentencepiece(chinese, vocab_size=330, out=tmp_path / "zh"))
+    extension = extend(base, ["河流很", "很长"], equal=True)
+    assert not extension.is_equal
+
+
+def test_the_published_rule(base, base_folder, files, tmp_path, caplog):
+    pieces = ["人", "▁the", "国务院", "riv", "<s>", "国"]
+    donor = unigram_donor(pieces, tmp_path)
+    config = Config(
+        base=str(base_folder), pieces=str(donor), control=[str(files[1])], compat="chinese-llama"
+    )
+    after, report = run(config, tmp_path / "out")
+    assert [after.piece_of(i) for i in range(340, 344)] == ["人", "国务院", "riv", "国"]
+    model = sentencepiece.parse_model(after.spm_model, name="after")
+    assert [piece.score for piece in model.pieces][340:] == [0.0] * 4
+    assert (report["duplicates"], report["could_move_base"], report["unreachable"]) == (2, 1, 1)
+    assert report["english_ids_changed"] == 3
+    assert "pieces that can change them were asked for" in caplog.text
+    for text in ("人国人 the river 国务院", "riv"):
+        processor = sentencepiece.processor(model)
+        assert after.hf.encode(text, add_special_tokens=False) == processor.encode(text)
+
+
+def test_special_tokens_are_added_once_and_the_size_is_filled_up(
+    base, base_folder, files, tmp_path
+):
+    config = Config(
+        base=str(base_folder), corpus=[str(files[0])], add=20,
+        special=["<end>", "</s>", "<end>", "<user>"], pad_to_multiple=64,
+    )  # fmt: skip
+    after, report = run(config, tmp_path / "out")
+    assert (report["special_added"], report["padded"], after.vocab_size) == (2, 22, 384)
+    assert after.vocabulary["<end>"] == 360 and after.vocabulary["<user>"] == 361
+    assert after.hf.encode("<end>", add_special_tokens=False) == [360]
+    assert after.encode("<end>", at_start=True) == base.encode("<end>", at_start=True)
+    assert after.bytes_of(360) == after.bytes_of(383) == b""
+    again = Config(base=str(tmp_path / "out" / "tokenizer"), corpus=[str(files[0])], add=1,
+                   special=["<end>"])  # fmt: skip
+    assert run(again, tmp_path / "again")[1]["special_added"] == 0
+
+
+def test_a_special_token_that_is_a_piece_is_refused(base_folder, files, tmp_path):
+    config = Config(base=str(base_folder), corpus=[str(files[0])], add=20, special=["▁the"])
+    with pytest.raises(InputError, match="'▁the' cannot become a special token") as caught:
+        run(config, tmp_path / "out")
+    assert "for example <|▁the|>" in caught.value.fix
+
+
+def test_settings_of_the_base_are_kept(base, files, tmp_path):
+    base.save(tmp_path / "base", chat_template="{{ messages }}")
+    settings = tmp_path / "base" / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"model_max_length": 4096}))
+    config = Config(base=str(tmp_path / "base"), corpus=[str(files[0])], add=20)
+    after, _ = run(config, tmp_path / "out")
+    assert after.chat_template == "{{ messages }}"
+    assert after.settings["model_max_length"] == 4096
+
+
+def test_the_fewest_tokens_are_a_lower_bound(extended):
+    _, report = extended
+    zh = report["zh"]["after"]
+    assert zh["tokens"] / 1.1 < zh["fewest_tokens"] <= zh["tokens"]
+
+
+def test_large_texts_are_sampled_to_choose_and_measured_in_parts(base_folder, tmp_path, chinese):
+    zh, en = tmp_path / "zh.txt", tmp_path / "en.txt"
+    zh.write_text("\n".join(chinese * 200), encoding="utf-8")
+    en.write_text("the old town\n" * 1000, encoding="utf-8")
+    config = Config(base=str(base_folder), corpus=[str(zh)], control=[str(en)], add=30,
+                    sample_characters=2000)  # fmt: skip
+    _, report = run(config, tmp_path / "out")
+    assert report["corpus"]["after"]["characters"] == 200 * sum(map(len, chinese))
+    assert (report["control_texts"], report["added"]) == (1000, 30)
+
+
+def test_a_corpus_in_another_encoding_is_refused(base_folder, tmp_path):
+    (tmp_path / "zh.txt").write_bytes("河流穿过古城。\n".encode("gb18030") * 9)
+    config = Config(base=str(base_folder), corpus=[str(tmp_path / "zh.txt")], add=10)
+    with pytest.raises(InputError, match="9 of 9 rows are bad") as caught:
+        run(config, tmp_path / "out")
+    assert "line 1: not UTF-8" in caught.value.why
+
+
+def test_an_empty_corpus_is_refused(base_folder, tmp_path):
+    (tmp_path / "zh.txt").write_text("\n \n")
+    config = Config(base=str(base_folder), corpus=[str(tmp_path / "zh.txt")], add=10)
+    with pytest.raises(InputError, match="there is no text in"):
+        run(config, tmp_path / "out")
+
+
+def test_a_unigram_base_is_refused(english, tmp_path):
+    base = train_sentencepiece(
+        english, vocab_size=330, out=tmp_path / "uni", training=Training(model_type="unigram")
+    )
+    with pytest.raises(InputError, match="is a unigram model, not a BPE"):
+        extend(load(base), ["中"])
+
+
+def test_a_tokenizer_of_another_family_is_refused(tmp_path):
+    from tokenizers import Tokenizer, models
+
+    Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]")).save(
+        str(tmp_path / "tokenizer.json")
+    )
+    with pytest.raises(InputError, match="of type WordPiece, neither byte-pair encoding") as caught:
+        run(Config(base=str(tmp_path), pieces="p"), tmp_path / "out")
+    assert "LLaMA family" in caught.value.fix
+
+
+def test_a_byte_level_base_learns_merges_and_takes_no_pieces(english, files, tmp_path):
+    from hanlin.tokenization.bpe import train_byte_bpe
+
+    base = train_byte_bpe(english, vocab_size=330, out=tmp_path / "base")
+    config = Config(
+        base=str(base), corpus=[str(files[0])], control=[str(files[1])], add=20, special=["<end>"],
+        pad_to_multiple=8,
+    )  # fmt: skip
+    after, report = run(config, tmp_path / "out")
+    assert (report["added"], report["special_added"], report["english_ids_changed"]) == (20, 1, 0)
+    assert report["vocab_size"] == after.vocab_size == len(after.hf)
+    assert report["unreachable"] == 0 and after.vocab_size % 8 == 0
+    donor = unigram_donor(["国"], tmp_path)
+    with pytest.raises(InputError, match="cannot be added to the tokenizer in") as caught:
+        run(Config(base=str(base), pieces=str(donor)), tmp_path / "other")
+    assert "--corpus FILE --add N" in caught.value.fix
+
+
 def test_a_base_without_a_sentencepiece_model_is_refused(base, tmp_path):
     base.save(tmp_path)
     (tmp_path / "tokenizer.model").unlink()
@@ -160,7 +330,9 @@ def test_a_base_without_a_sentencepiece_model_is_refused(base, tmp_path):
 def test_a_base_whose_two_files_differ_is_refused(base, tmp_path):
     model = sentencepiece.parse_model(base.spm_model, name="base")
     base.save(tmp_path)
-    (tmp_path / "tokenizer.model").write_bytes(appended(model, ["中"]).SerializeToString())
+    (tmp_path / "tokenizer.model").write_bytes(
+        sentencepiece.appended(model, ["中"]).SerializeToString()
+    )
     with pytest.raises(InputError, match=r"has 341 pieces, tokenizer\.json has 340"):
         extend(load(tmp_path), ["国"])
 
@@ -178,6 +350,9 @@ def test_an_extended_tokenizer_can_be_extended_again(base, tmp_path):
         ({"base": "b"}, "give corpus .* or pieces"),
         ({"base": "b", "corpus": ["c"]}, "corpus needs add"),
         ({"base": "b", "corpus": ["c"], "add": 0}, "greater than or equal to 1"),
+        ({"base": "b", "pieces": "p", "add": 1, "compat": "chinese-llama"}, "leave add out"),
+        ({"base": "b", "corpus": ["c"], "add": 1, "compat": "chinese-llama"}, "give pieces"),
+        ({"base": "b", "pieces": "p", "compat": "other"}, "chinese-llama"),
     ],
 )
 def test_rules_of_the_config(values, message, tmp_path):

@@ -143,6 +143,96 @@ def test_a_byte_level_tokenizer_is_exact_too(byte_level, text):
     assert byte_level.encode("<|end_of_text|>", at_start=True) != [byte_level.eos_id]
 
 
+@pytest.fixture
+def families(base, byte_level, tmp_path):
+    """Tokenizers laid out as the makers of three families lay them out, all of one base."""
+    pieces = byte_level.content
+
+    def made(name, settings, **changes):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "tokenizer.json").write_text(json.dumps(pieces | changes))
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+        return load(folder)
+
+    def token(text, index, *, special):
+        return {"id": index, "content": text, "special": special, "single_word": False,
+                "lstrip": False, "rstrip": not special, "normalized": False}  # fmt: skip
+
+    def added(**names):
+        first = len(pieces["model"]["vocab"])
+        return pieces["added_tokens"] + [
+            token(text, first + i, special=special)
+            for i, (text, special) in enumerate(names.items())
+        ]
+
+    llama3 = {"<|reserved_special_token_0|>": True, "<|eot_id|>": True}
+    qwen = {"<|endoftext|>": True, "<|im_end|>": True, "<|fim_pad|>": True, "<tool_call>": False}
+    return {
+        "llama3": made("llama3", {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"},
+                       added_tokens=added(**llama3)),
+        "qwen": made("qwen", {"bos_token": None, "eos_token": "<|endoftext|>",
+                              "pad_token": "<|endoftext|>"}, added_tokens=added(**qwen)),
+    }  # fmt: skip
+
+
+def test_padding_of_other_families_is_an_unused_token(families):
+    llama3, qwen = families["llama3"], families["qwen"]
+    assert llama3.piece_of(llama3.eos_id) == "<|eot_id|>"
+    assert llama3.piece_of(llama3.pad_id) == "<|reserved_special_token_0|>"
+    assert (qwen.bos_id, qwen.piece_of(qwen.eos_id)) == (None, "<|endoftext|>")
+    assert qwen.piece_of(qwen.pad_id) == qwen.hf.pad_token == "<|fim_pad|>"
+
+
+@pytest.mark.parametrize("name", ["llama3", "qwen"])
+def test_text_comes_back_beside_added_tokens(families, name):
+    tokenizer = families[name]
+    for text in [*TEXTS, "a <tool_call>  b<tool_call> c", "<|im_end|> <|eot_id|>"]:
+        for at_start in (True, False):
+            ids = tokenizer.encode(text, at_start=at_start)
+            assert tokenizer.decode_continuation(ids) == text
+            assert not {tokenizer.eos_id, tokenizer.pad_id} & set(ids)
+    has_symbol = "<tool_call>" in tokenizer.vocabulary
+    ids = tokenizer.encode("x<tool_call>", at_start=True)
+    assert (tokenizer.vocabulary.get("<tool_call>") == ids[-1]) == has_symbol
+
+
+def test_many_texts_at_once(base, byte_level):
+    for tokenizer in (base, byte_level):
+        for at_start in (True, False):
+            one_by_one = [tokenizer.encode(text, at_start=at_start) for text in TEXTS]
+            assert tokenizer.encode_batch(TEXTS, at_start=at_start) == one_by_one
+    assert base.encode_batch([], at_start=True) == []
+
+
+def test_sentencepiece_encodes_only_what_it_is_known_to_agree_with(base, base_folder, tmp_path):
+    shutil.copytree(base_folder, tmp_path / "same")
+    assert base.is_spm_equal and load(tmp_path / "same").is_spm_equal
+    file = tmp_path / "same" / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text())))  # other bytes
+    other = load(tmp_path / "same")
+    assert not other.is_spm_equal
+    for text in TEXTS:
+        assert other.encode(text, at_start=True) == base.encode(text, at_start=True)
+    other.save(tmp_path / "again")
+    assert not load(tmp_path / "again").is_spm_equal
+
+
+def test_a_dummy_space_is_put_once_beside_added_tokens(base, tmp_path):
+    """A Prepend normalizer of tokenizers puts one after every added token."""
+    content = json.loads(json.dumps(base.content))
+    content["added_tokens"].append(
+        {"id": 340, "content": "<sep>", "special": False, "single_word": False, "lstrip": True,
+         "rstrip": True, "normalized": False}
+    )  # fmt: skip
+    base.save(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    tokenizer = load(tmp_path)
+    for text in ("the <sep> town<sep>the", "<sep>", " <sep> "):
+        ids = tokenizer.encode(text, at_start=True)
+        assert tokenizer.decode(ids) == text and ids.count(340) == text.count("<sep>")
+
+
 def test_padding_without_an_unknown_token_is_not_the_end(byte_level):
     assert (byte_level.bos_id, byte_level.eos_id, byte_level.pad_id) == (0, 1, 0)
 
@@ -179,7 +269,8 @@ def test_a_hub_id_that_cannot_be_had(monkeypatch, tmp_path):
         ("{", "is not readable JSON"),
         ("[]", "is no tokenizer"),
         ('{"model": {"type": "BPE"}}', "is no tokenizer"),
-        ('{"model": {"type": "Unigram", "vocab": []}}', "of type Unigram, not a byte-pair"),
+        ('{"model": {"type": "WordPiece", "vocab": {}}}', "of type WordPiece, neither byte-pair"),
+        ('{"model": {"type": "Unigram", "vocab": []}}', "unigram tokenizer without byte fallback"),
     ],
 )
 def test_a_bad_tokenizer_json(tmp_path, content, message):

@@ -54,7 +54,8 @@ def test_two_runs_have_the_same_bytes(model, tmp_path):
 def test_without_check(model, tmp_path):
     checks = export_files(model, tmp_path, types=["q4_0"], check=False)
     size = (tmp_path / "model-q4_0.gguf").stat().st_size
-    assert checks == {"q4_0": {"size_bytes": size, "kept_f16": []}}
+    types = {"F32": 5, "Q4_0": 15, "Q8_0": 1}
+    assert checks == {"q4_0": {"size_bytes": size, "kept_f16": [], "tensor_types": types}}
     assert read_json(tmp_path / "checks.json") == checks
 
 

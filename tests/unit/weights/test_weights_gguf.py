@@ -1,6 +1,9 @@
 """What is in a GGUF file, and which models are refused."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,7 +21,9 @@ from hanlin.prompts.jinja import chat_template
 from hanlin.prompts.probe import prompt_record
 from hanlin.tokenization import sentencepiece
 from hanlin.tokenization.load import load
-from hanlin.weights.gguf import TYPES, write_gguf
+from hanlin.weights import gguf_blocks
+from hanlin.weights.gguf import write_gguf
+from hanlin.weights.gguf_types import SIMPLE_TYPES
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +85,15 @@ def test_prompt_that_no_template_can_say(copy, tmp_path):
     assert "tokenizer.chat_template" not in fields(tmp_path / "model.gguf")
 
 
-@pytest.mark.parametrize("type", TYPES)
+@pytest.mark.parametrize("type", SIMPLE_TYPES)
 def test_matrices_have_the_type_and_vectors_are_float32(model, tmp_path, type):
     file = write_gguf(model, tmp_path / "model.gguf", type=type)
     assert file.kept_f16 == () and file.trimmed_rows == 0
     original = load_file(model / "model.safetensors")["model.layers.1.mlp.up_proj.weight"].numpy()
     for tensor in GGUFReader(tmp_path / "model.gguf").tensors:
         wanted = "F32" if len(tensor.shape) == 1 else type.upper()
+        if tensor.name == "output.weight" and SIMPLE_TYPES[type].bits < 8:
+            wanted = "Q8_0"  # as llama.cpp has it in its own files
         assert tensor.tensor_type.name == wanted, tensor.name
         if tensor.name == "blk.1.ffn_up.weight":
             stored = dequantize(tensor.data, tensor.tensor_type)
@@ -165,15 +172,16 @@ def test_unknown_type(model, tmp_path):
     assert "unknown GGUF type 'q8_1'" in str(caught.value)
     assert "known types: f32, f16, bf16, q8_0" in caught.value.why
     assert caught.value.fix == "did you mean 'q8_0'?"
-    with pytest.raises(ConfigError, match="llama-quantize"):
-        write_gguf(model, tmp_path / "model.gguf", type="Q_K_M_large")
+    with pytest.raises(ConfigError) as caught:
+        write_gguf(model, tmp_path / "model.gguf", type="large")
+    assert caught.value.fix == "take one of them, for example q8_0 or q4_k_m"
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
     [
         ({"model_type": "gpt2"}, "is of the type 'gpt2'"),
-        ({"rope_parameters": {"rope_type": "yarn"}}, "has rotary positions of the type 'yarn'"),
+        ({"rope_parameters": {"rope_type": "longrope"}}, "rotary positions of the type 'longrope'"),
     ],
 )
 def test_other_architectures(copy, tmp_path, change, what):
@@ -199,10 +207,70 @@ def test_values_too_large_for_f16(copy, tmp_path):
     write_gguf(copy, tmp_path / "model.gguf", type="bf16")
 
 
-def test_folder_without_tokenizer_model(copy, tmp_path):
-    (copy / "tokenizer.model").unlink()
-    with pytest.raises(InputError, match=r"has no tokenizer\.model"):
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("type", ["f32", "q8_0"])
+def test_numbers_that_are_none(copy, tmp_path, value, type):
+    def damage(name, tensor):
+        tensor = tensor.clone()
+        if name == "model.layers.1.self_attn.k_proj.weight":
+            tensor[3, 2] = value
+        return tensor
+
+    change_tensors(copy, damage)
+    with pytest.raises(InputError, match=r"k_proj\.weight' holds NaN or infinity") as caught:
+        write_gguf(copy, tmp_path / "model.gguf", type=type)
+    assert "hanlin weights verify" in caught.value.fix
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_quantized_types_need_a_scale_in_f16(copy, tmp_path):
+    change_tensors(copy, lambda name, t: t * 1e7 if name.endswith("up_proj.weight") else t)
+    with pytest.raises(InputError, match="does not fit into q8_0"):
+        write_gguf(copy, tmp_path / "model.gguf", type="q8_0")
+
+
+def test_tensor_that_is_missing(copy, tmp_path):
+    file = copy / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, file)
+    with pytest.raises(InputError) as caught:
         write_gguf(copy, tmp_path / "model.gguf", type="f16")
+    assert "lacks 1 of its tensors, first 'model.layers.1.mlp.up_proj.weight'" in str(caught.value)
+
+
+def test_rows_that_the_config_denies(copy, tmp_path):
+    change_tensors(
+        copy, lambda name, t: t[:16] if name.endswith("1.self_attn.q_proj.weight") else t
+    )
+    with pytest.raises(InputError, match=r"q_proj\.weight' has 16 rows, config\.json says 32"):
+        write_gguf(copy, tmp_path / "model.gguf", type="f16")
+
+
+def test_rotary_scaling_without_its_numbers(copy, tmp_path):
+    rope = {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}
+    write_json(copy / "config.json", {**read_json(copy / "config.json"), **rope})
+    with pytest.raises(InputError, match="'llama3' without 'low_freq_factor'"):
+        write_gguf(copy, tmp_path / "model.gguf", type="f16")
+
+
+def test_blocks_of_rows_are_put_together_right(copy, tmp_path, monkeypatch):
+    monkeypatch.setattr(gguf_blocks, "BLOCK_BYTES", 3 * 32 * 4)  # three rows of most tensors
+    write_gguf(copy, tmp_path / "small.gguf", type="q8_0")
+    monkeypatch.undo()
+    write_gguf(copy, tmp_path / "whole.gguf", type="q8_0")
+    assert sha256(tmp_path / "small.gguf") == sha256(tmp_path / "whole.gguf")
+
+
+def test_what_a_killed_process_left_is_swept_away(copy, tmp_path):
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    dead = tmp_path / f".model.gguf.{done.stdout.strip()}.part"
+    alive = tmp_path / f".model.gguf.{os.getppid()}.part"
+    for left in (dead, alive):
+        left.write_bytes(b"half")
+    write_gguf(copy, tmp_path / "model.gguf", type="f16")
+    assert not dead.exists() and alive.exists()
 
 
 def test_tokenizer_model_of_another_tokenizer(copy, tmp_path):

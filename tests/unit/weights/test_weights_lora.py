@@ -7,7 +7,15 @@ from safetensors.torch import save_file
 from hanlin.core.errors import InputError
 from hanlin.core.files import write_json
 from hanlin.models.tensors import TensorSpec
-from hanlin.weights.lora import LowRank, Rows, Whole, open_adapter, plan_changes
+from hanlin.weights.lora import (
+    Added,
+    LowRank,
+    Rows,
+    Whole,
+    is_apart,
+    open_adapter,
+    plan_changes,
+)
 
 PREFIX = "base_model.model."
 Q = "model.layers.0.self_attn.q_proj"
@@ -17,6 +25,7 @@ BASE = {
     for spec in (
         TensorSpec(f"{EMBEDDING}.weight", "F32", (10, 4)),
         TensorSpec(f"{Q}.weight", "F32", (4, 4)),
+        TensorSpec(f"{Q}.bias", "F32", (4,)),
         TensorSpec("lm_head.weight", "F32", (10, 4)),
     )
 }
@@ -31,8 +40,13 @@ def adapter(folder, shapes=LORA, **config):
     return folder
 
 
-def plan(folder, *, base=BASE, is_tied=False):
-    return plan_changes(open_adapter(folder), base, is_tied=is_tied)
+def plan(folder, *, base=BASE, may_grow=False):
+    return plan_changes(open_adapter(folder), base, may_grow=may_grow)
+
+
+def taken_apart(folder):
+    opened = open_adapter(folder)
+    return is_apart(opened, plan_changes(opened, BASE))
 
 
 def test_low_rank_scale_is_alpha_over_rank(tmp_path):
@@ -64,6 +78,46 @@ def test_old_name_of_saved_modules(tmp_path):
     assert list(plan(folder)) == ["lm_head.weight"]
 
 
+@pytest.mark.parametrize("end", ["", ".weight"])
+def test_dora_by_either_name(tmp_path, end):
+    name = f"{Q}.lora_magnitude_vector{end}"
+    found = plan(adapter(tmp_path, {**LORA, name: (4,)}, use_dora=True))
+    assert found[f"{Q}.weight"].magnitude == PREFIX + name
+
+
+def test_biases_that_were_trained_or_added(tmp_path):
+    whole = plan(adapter(tmp_path, {**LORA, f"{Q}.base_layer.bias": (4,)}, bias="lora_only"))
+    assert whole[f"{Q}.bias"] == Whole(f"{PREFIX}{Q}.base_layer.bias")
+    added = plan(adapter(tmp_path, {**LORA, f"{Q}.lora_B.bias": (4,)}, lora_bias=True))
+    assert added[f"{Q}.bias"] == Added(f"{PREFIX}{Q}.lora_B.bias", 4.0)
+
+
+def test_low_rank_embeddings_are_transposed(tmp_path):
+    shapes = {f"{EMBEDDING}.lora_embedding_A": (2, 10), f"{EMBEDDING}.lora_embedding_B": (4, 2)}
+    change = plan(adapter(tmp_path, shapes))[f"{EMBEDDING}.weight"]
+    assert change.is_transposed and change.scale == 4.0
+
+
+def test_whole_matrices_may_grow_where_the_tokenizer_comes_along(tmp_path):
+    shapes = {f"{EMBEDDING}.weight": (12, 4), "lm_head.weight": (12, 4)}
+    folder = adapter(tmp_path, shapes)
+    assert sorted(plan(folder, may_grow=True)) == ["lm_head.weight", f"{EMBEDDING}.weight"]
+    with pytest.raises(InputError, match=r"is for the shape \[12, 4\]"):
+        plan(folder)
+
+
+def test_pickled_weights_of_old(tmp_path):
+    folder = adapter(tmp_path)
+    (folder / "adapter_model.safetensors").unlink()
+    torch.save({PREFIX + n: torch.ones(s) for n, s in LORA.items()}, folder / "adapter_model.bin")
+    assert list(plan(folder)) == [f"{Q}.weight"]
+    (folder / "adapter_model.bin").unlink()
+    with pytest.raises(InputError) as caught:
+        open_adapter(folder)
+    assert "but not its weights" in str(caught.value)
+    assert "neither adapter_model.safetensors nor adapter_model.bin" in caught.value.why
+
+
 def test_folder_that_is_no_adapter(tmp_path):
     with pytest.raises(InputError) as caught:
         open_adapter(tmp_path)
@@ -73,11 +127,9 @@ def test_folder_that_is_no_adapter(tmp_path):
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        ({"use_dora": True}, "it is a DoRA adapter"),
         ({"peft_type": "LOHA"}, "it is of the type 'LOHA', not LORA"),
-        ({"bias": "all"}, "it trains biases (bias: 'all')"),
         ({"init_lora_weights": "pissa"}, "its start ('pissa') took a part out of the base"),
-        ({"lora_bias": True}, "it sets lora_bias, which may change the formula"),
+        ({"use_qalora": True}, "it sets use_qalora, which may change the formula"),
         ({"new_in_peft_9": {"x": 1}, "fan_in_fan_out": True}, "sets fan_in_fan_out, new_in_peft_9"),
     ],
 )
@@ -91,7 +143,12 @@ def test_adapters_that_cannot_be_merged(tmp_path, config, why):
 @pytest.mark.parametrize(
     ("shapes", "why"),
     [
-        ({f"{Q}.lora_magnitude_vector": (4,)}, "is of an unknown kind"),
+        ({f"{Q}.lora_magnitude_vector": (4,)}, "has no partner"),
+        (
+            {**LORA, f"{Q}.lora_magnitude_vector": (4,)},
+            "its file holds DoRA's lora_magnitude_vector",
+        ),
+        ({**LORA, f"{Q}.lora_E": (4,)}, "is of an unknown kind"),
         ({f"{Q}.lora_B.weight": (4, 2)}, "has no lora_A beside it"),
         ({f"{Q}.lora_A.weight": (2, 4)}, "has no partner"),
         ({f"{Q}.base_layer.weight": (4, 4)}, "has no partner"),
@@ -144,15 +201,21 @@ def test_quantized_base(tmp_path):
         plan(adapter(tmp_path), base=base)
 
 
+def test_dora_without_its_lengths(tmp_path):
+    with pytest.raises(InputError, match="its file lacks DoRA's lora_magnitude_vector"):
+        plan(adapter(tmp_path, use_dora=True))
+
+
 @pytest.mark.parametrize("name", ["lm_head", EMBEDDING])
-def test_tied_matrix_is_not_taken_apart(tmp_path, name):
-    folder = adapter(tmp_path, {f"{name}.weight": (10, 4)})
-    with pytest.raises(InputError) as caught:
-        plan(folder, is_tied=True)
-    assert "changes embeddings and lm_head apart from each other" in str(caught.value)
-    assert "trainable_token_indices" in caught.value.fix
+def test_one_of_two_tied_matrices_is_apart(tmp_path, name):
+    assert taken_apart(adapter(tmp_path, {f"{name}.weight": (10, 4)}))
 
 
 def test_tied_matrix_that_was_trained_tied(tmp_path):
-    folder = adapter(tmp_path, {f"{EMBEDDING}.weight": (10, 4)}, ensure_weight_tying=True)
-    assert list(plan(folder, is_tied=True)) == [f"{EMBEDDING}.weight"]
+    assert not taken_apart(
+        adapter(tmp_path, {f"{EMBEDDING}.weight": (10, 4)}, ensure_weight_tying=True)
+    )
+    both = {f"{EMBEDDING}.weight": (10, 4), "lm_head.weight": (10, 4)}
+    assert not taken_apart(adapter(tmp_path, both))  # saved twice, all ones in both
+    rows = {f"{EMBEDDING}.token_adapter.trainable_tokens_delta": (1, 4)}
+    assert not taken_apart(adapter(tmp_path, rows, trainable_token_indices=[3]))

@@ -14,8 +14,9 @@ from hanlin.models.tiny import make_tiny
 from hanlin.prompts.formats import get_format
 from hanlin.prompts.probe import prompt_record
 from hanlin.tokenization.load import load
-from hanlin.weights.merge import STAGE, Config, merge_adapter
+from hanlin.weights.merge import STAGE, Config, merge
 from hanlin.weights.merge_check import LogitCheck, compare_logits, require_same
+from hanlin.weights.merge_inputs import open_inputs
 
 Q = "base_model.model.model.layers.0.self_attn.q_proj"
 
@@ -42,6 +43,10 @@ def save_adapter(folder, model, **manifest):
     return folder
 
 
+def merge_adapter(base, adapter, out, **settings):
+    return merge(Config(base=str(base), adapter=str(adapter), **settings), out)
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return make_tiny(tmp_path_factory.mktemp("base"))
@@ -59,12 +64,15 @@ def test_merged_folder_is_complete(base, adapter, tmp_path):
     assert report.changed == 1 and report.tensors == 21
     assert report.check.probes == 4  # the conversation of the manifest, and three texts
     assert report.check.max_difference < 1e-4
-    assert read_json(out / "merge.json")["logits"]["max_difference"] < 1e-4
+    record = read_json(out / "merge.json")
+    assert record["logits"]["max_difference"] < 1e-4
+    digest = sha256(adapter / "adapter_model.safetensors")
+    assert record["adapters"] == [{"name": "adapter", "sha256": digest, "weight": 1.0, "sum": 0}]
     assert (out / "config.json").read_bytes() == (base / "config.json").read_bytes()
     assert (out / "generation_config.json").is_file()
     assert tokenizer.sha256 == load(base).sha256
     assert (out / "tokenizer.model").read_bytes() == (base / "tokenizer.model").read_bytes()
-    assert read_manifest(out) == read_manifest(adapter)
+    assert read_manifest(out) == {**read_manifest(base), **read_manifest(adapter)}
     assert tokenizer.chat_template and "Assistant:" in tokenizer.chat_template
     assert not torch.equal(
         model.model.layers[0].self_attn.q_proj.weight,
@@ -118,10 +126,11 @@ def test_base_that_is_no_model(adapter, tmp_path):
 
 
 def test_other_logits_fail(base, adapter, tmp_path):
-    check = compare_logits(base, adapter, base, probes=[[1, 5, 9, 40]], dtype="float32")
+    inputs = open_inputs(base, [[(adapter, 1.0)]], any_base=False, dequantize=False)
+    check = compare_logits(inputs, base, probes=[[1, 5, 9, 40]])
     assert not check.is_ok
     with pytest.raises(StageFailedError) as caught:
-        require_same(check, base=base, adapter=adapter)
+        require_same(check, inputs)
     assert "the merged model does not compute what" in str(caught.value)
     assert "can come from rounding" in str(caught.value)
 
@@ -147,8 +156,9 @@ def test_stage_estimates_another_copy(base, adapter):
     config = Config(base=str(base), adapter=str(adapter))
     size = (base / "model.safetensors").stat().st_size
     assert STAGE.estimate(config).disk_bytes == size
-    without = Config(base="owner/name", adapter=str(adapter), check_logits=False)
-    assert STAGE.estimate(without).disk_bytes is None
+    always = config.model_copy(update={"check_logits": True})
+    assert STAGE.estimate(always).memory_bytes == STAGE.estimate(config).memory_bytes + 2 * size
+    assert STAGE.estimate(Config(base="owner/name", adapter="a")).disk_bytes is None
     assert STAGE.outputs_of(config) == {"model": ("model", "model")}
 
 

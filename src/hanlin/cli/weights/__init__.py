@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import click
 
+from hanlin.cli.weights.convert import convert
+from hanlin.cli.weights.diff import diff
+from hanlin.cli.weights.download import download
 from hanlin.cli.weights.gguf import gguf
 from hanlin.cli.weights.merge import merge
+from hanlin.cli.weights.quantize import quantize
+from hanlin.cli.weights.recover import recover
 from hanlin.cli.weights.verify import verify
 
 
@@ -20,5 +25,5 @@ def weights() -> None:
     """
 
 
-for command in (merge, gguf, verify):
+for command in (merge, gguf, quantize, verify, convert, download, diff, recover):
     weights.add_command(command)

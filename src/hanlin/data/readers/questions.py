@@ -92,27 +92,32 @@ def _question(row: Mapping[str, Any], *, subject: str, number: str) -> Question:
     text = row.get("question")
     if not isinstance(text, str) or not text.strip():
         raise _BadRowError("no question in it")
-    options = _options(row)
+    options, are_lettered = _options(row)
     if len(options) < 2:
         raise _BadRowError(f"{len(options)} options, a choice needs two")
-    subject = str(row.get("subject") or _first(row.get("labels")) or subject)
+    labels = _labels(row)
+    subject = str(row.get("subject") or (labels[0] if labels else subject))
     language = row.get("language") or ("zh" if HAN.search(text + options[0]) else "en")
     id_ = row.get("id") if isinstance(row.get("id"), str) and row.get("subject") else None
     return Question(
         id=str(id_ or f"{subject}-{number}"),
         question=text.strip(),
         options=tuple(options),
-        answer=_answer(row.get("answer"), options),
+        answer=_answer(row.get("answer"), options, are_lettered=are_lettered),
         subject=subject,
         language=str(language),
+        labels=labels,
     )
 
 
-def _options(row: Mapping[str, Any]) -> list[str]:
+def _options(row: Mapping[str, Any]) -> tuple[list[str], bool]:
+    """Return the options, and whether they are cells A, B, ..., whose spaces some prompts keep."""
     options = row.get("options")
-    if isinstance(options, str):
-        options = options.split("\n")
-    if options is None:
+    if isinstance(options, str):  # of Xiezhi; a stray quote ends many of its lines
+        options = [_unquoted(option) for option in options.split("\n")]
+        options = [option for option in options if option]
+    are_lettered = options is None
+    if are_lettered:
         lowered = {str(key).lower(): value for key, value in row.items()}
         options = []
         for letter in ascii_uppercase.lower():
@@ -121,24 +126,38 @@ def _options(row: Mapping[str, Any]) -> list[str]:
             options.append(lowered[letter])
     if not isinstance(options, list) or not all(isinstance(o, str | int | float) for o in options):
         raise _BadRowError("options are not a list of texts")
-    return [str(option).strip() for option in options]
+    if are_lettered:
+        return [str(option) for option in options], True
+    return [str(option).strip() for option in options], False
 
 
-def _answer(answer: object, options: list[str]) -> int | None:
+def _answer(answer: object, options: list[str], *, are_lettered: bool) -> int | None:
     """Return the index of the right option; None where the data set hides it."""
     if answer is None or answer == "":
         return None
     index = -1
     if isinstance(answer, int) and not isinstance(answer, bool):
         index = answer
-    elif isinstance(answer, str) and answer.strip() in options:
-        index = options.index(answer.strip())
-    elif isinstance(answer, str) and len(answer.strip()) == 1:
-        index = ascii_uppercase.find(answer.strip().upper())
+    elif isinstance(answer, str):
+        text, letter = _unquoted(answer), answer.strip().upper()
+        place = ascii_uppercase.find(letter) if len(letter) == 1 else -1
+        if are_lettered and 0 <= place < len(options):  # A means A, also where an option reads "A"
+            index = place
+        elif answer.strip() in options:
+            index = options.index(answer.strip())
+        else:
+            index = options.index(text) if text in options else place
     if not 0 <= index < len(options):
         raise _BadRowError(f"the answer {answer!r} is none of the {len(options)} options")
     return index
 
 
-def _first(labels: object) -> str | None:
-    return str(labels[0]) if isinstance(labels, list) and labels else None
+def _unquoted(text: str) -> str:
+    """Return a text without spaces around it and without a quote that has no partner."""
+    text = text.strip()
+    return text.strip('"').strip() if text.count('"') % 2 else text
+
+
+def _labels(row: Mapping[str, Any]) -> tuple[str, ...]:
+    labels = row.get("labels", row.get("label"))
+    return tuple(map(str, labels)) if isinstance(labels, list) else ()

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from hanlin.core.errors import ConfigError
 from hanlin.data.readers import BadRows, read_questions
-from hanlin.evaluation.benchmark import (
-    Benchmark,
-    BenchmarkConfig,
-    BenchmarkResult,
-    Subject,
-    chosen_items,
-)
-from hanlin.evaluation.multiple_choice import run_questions
+from hanlin.evaluation.benchmark import BenchmarkConfig, Subject, chosen_items
+from hanlin.evaluation.exam import notes_of, with_options
+from hanlin.evaluation.multiple_choice import Paper, question_benchmark
 from hanlin.evaluation.protocol import Protocol
+from hanlin.evaluation.protocols import protocol_for
 
 
-def run(config: BenchmarkConfig, subject: Subject, seed: int) -> BenchmarkResult:
+def paper(config: BenchmarkConfig, subject: Subject, seed: int) -> tuple[Paper, Protocol]:
     """Ask each question in the model's chat format and score the options' texts."""
     if config.shots:
         raise ConfigError(
@@ -23,22 +19,20 @@ def run(config: BenchmarkConfig, subject: Subject, seed: int) -> BenchmarkResult
             "separate examples",
             fix="leave shots out",
         )
-    questions = list(read_questions(config.data, bad=BadRows(config.max_bad_rows)))
-    return run_questions(
-        chosen_items(questions, config, languages=[q.language for q in questions]),
-        examples={},
-        protocol=Protocol(
-            format=None if config.protocol == "plain" else subject.format,
-            scorer=config.scorer or "text",
-        ),
-        config=config,
-        subject=subject,
-        seed=seed,
+    bad = BadRows(config.max_bad_rows)
+    questions = list(read_questions(config.data, bad=bad))
+    asked = with_options(questions, config, seed=seed)
+    kept = chosen_items(
+        asked,
+        config.model_copy(update={"limit": None}),
+        languages=[question.language for question in questions],
     )
+    made = Paper(kept, notes=notes_of(config, questions, bad))
+    return made, protocol_for(config, subject, default="chat", scorer="text", questions=questions)
 
 
-BENCHMARK = Benchmark(
+BENCHMARK = question_benchmark(
+    paper,
     summary="Questions with options: accuracy, or mean reciprocal rank for many options.",
     data="a file with question, options and answer in each row",
-    run=run,
 )

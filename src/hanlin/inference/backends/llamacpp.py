@@ -21,7 +21,7 @@ from hanlin.core.files import write_atomic, write_json
 from hanlin.core.stage import derive_seed
 from hanlin.inference.answer import Answer, answer_limit
 from hanlin.inference.engine import Generation, Sampling, ScoreRequest
-from hanlin.models.llama_server import FORCE, LlamaServer
+from hanlin.models.llama_server import LlamaServer
 from hanlin.tokenization.load import Tokenizer
 from hanlin.tokenization.load import load as load_tokenizer
 
@@ -90,7 +90,9 @@ class LlamaCppEngine:
             ids = (*prefix, *continuation)
             for end in range(len(prefix) + 1, len(ids) + 1):
                 if ids[:end] not in known:
-                    known[ids[:end]] = self._log_probability(ids[: end - 1], ids[end - 1])
+                    known[ids[:end]] = self._server.log_probability(
+                        ids[: end - 1], ids[end - 1], tokenizer=self._tokenizer
+                    )
                 scores[index] += known[ids[:end]]
         return scores
 
@@ -115,22 +117,6 @@ class LlamaCppEngine:
             answer.push(reply["tokens"][0])
             yield
 
-    def _log_probability(self, ids: Sequence[int], token: int) -> float:
-        """Return the log-probability of one token after others.
-
-        The token is forced to be the answer: reported log-probabilities are of the raw logits. An
-        answer of half a character is not reported, so there a whole character is forced and the
-        token is looked up among all.
-        """
-        if _is_whole(self._tokenizer.bytes_of(token)):
-            reply = self._complete(ids, n_probs=1, logit_bias=[[token, FORCE]])
-            return float(reply["completion_probabilities"][0]["logprob"])
-        count = self._tokenizer.vocab_size
-        letter = next(i for i in range(count) if _is_whole(self._tokenizer.bytes_of(i)))
-        reply = self._complete(ids, n_probs=count, logit_bias=[[letter, FORCE]])
-        entries = reply["completion_probabilities"][0]["top_logprobs"]
-        return next(float(entry["logprob"]) for entry in entries if entry["id"] == token)
-
     def _complete(self, ids: Sequence[int], **settings: Any) -> dict[str, Any]:  # noqa: ANN401
         """Return llama.cpp's reply about the one token after some ids."""
         body = {
@@ -139,14 +125,6 @@ class LlamaCppEngine:
         }  # fmt: skip
         reply: dict[str, Any] = self._server.post("/completion", body)
         return reply
-
-
-def _is_whole(data: bytes) -> bool:
-    """Tell whether bytes are whole visible characters, which llama.cpp reports at once."""
-    try:
-        return data.decode().isprintable() and data != b""
-    except UnicodeDecodeError:
-        return False
 
 
 class _Metadata:

@@ -13,7 +13,7 @@ from transformers import DynamicCache
 
 from hanlin.inference.answer import Answer, answer_limit
 from hanlin.inference.engine import Generation, Sampling, ScoreRequest
-from hanlin.inference.prefix import score_requests
+from hanlin.inference.prefix import Work, score_requests
 from hanlin.inference.sampling import choose, generators
 from hanlin.models.load import load_pair, model_folder
 from hanlin.models.manifest import read_manifest
@@ -38,6 +38,7 @@ class TransformersEngine:
         self._manifest = read_manifest(folder)
         self._batch_size = batch_size
         self._eos_ids = _eos_ids(model, self._tokenizer)
+        self.work = Work()
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -78,7 +79,7 @@ class TransformersEngine:
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[float]:
         """Return for each (prefix, continuation) the continuation's log-likelihood, in nats."""
-        return score_requests(self._model, requests, max_length=self.max_length)
+        return score_requests(self._model, requests, max_length=self.max_length, work=self.work)
 
     def _open(self, prompt: Prompt, sampling: Sampling) -> Answer:
         limit = answer_limit(prompt, sampling, max_length=self.max_length)

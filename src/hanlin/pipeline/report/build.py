@@ -16,7 +16,12 @@ from hanlin.core.files import os_error, write_atomic
 from hanlin.pipeline.report.card import Card, Evaluation, RunStatus, StageLine
 from hanlin.pipeline.report.clean import clean, without_paths
 from hanlin.pipeline.report.curves import curves
-from hanlin.pipeline.report.exports import export_checks, fertility_bars, vocabulary_counts
+from hanlin.pipeline.report.exports import (
+    export_checks,
+    fertility_bars,
+    segmentations,
+    vocabulary_counts,
+)
 from hanlin.pipeline.report.folder import RunFolder, artifacts_of_kind, open_folder, stage_lines
 from hanlin.pipeline.report.scores import evaluation
 from hanlin.pipeline.report.summary import summary
@@ -49,6 +54,7 @@ def build(run_dir: Path) -> Card:
         evaluations=evaluations,
         fertility=fertility_bars(folder, evaluations),
         vocabulary=vocabulary_counts(folder),
+        segmentation=segmentations(folder),
         checks=export_checks(folder),
         environment=_environment(folder, stages),
         recipe_text=_recipe_text(folder),

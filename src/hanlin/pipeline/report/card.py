@@ -182,6 +182,23 @@ class FertilityBar:
 
 
 @dataclass(frozen=True)
+class Segmentation:
+    """How the tokenizer stage found one language to be cut, before or after it.
+
+    Attributes:
+        language: "zh", "en", ..., or the name of the texts.
+        tokenizer: "before" or "after".
+        characters_per_token: more is better.
+        bytes_fallen_back_share: of the texts' bytes; None where it was not measured.
+    """
+
+    language: str
+    tokenizer: str
+    characters_per_token: float
+    bytes_fallen_back_share: float | None = None
+
+
+@dataclass(frozen=True)
 class ExportCheck:
     """One check of an exported file; `details` are shown as they are."""
 
@@ -204,6 +221,7 @@ class Card:
         status: how far the run came.
         finished_at: UTC time at which the last stage finished, "" where it is not recorded.
         vocabulary: what the tokenizer stage counted, such as ("added", 612).
+        segmentation: what the tokenizer stage measured on the texts that it was given.
         environment: machine and versions.
         recipe_text: the recipe as it was run, absolute paths shortened; "" where it is not kept.
         notes: what is missing or could not be read, in plain words.
@@ -221,6 +239,7 @@ class Card:
     evaluations: tuple[Evaluation, ...] = ()
     fertility: tuple[FertilityBar, ...] = ()
     vocabulary: tuple[tuple[str, int], ...] = ()
+    segmentation: tuple[Segmentation, ...] = ()
     checks: tuple[ExportCheck, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     recipe_text: str = ""

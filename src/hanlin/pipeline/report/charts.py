@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hanlin.pipeline.report import words
-from hanlin.pipeline.report.card import Curve, FertilityBar, Score, ScoreRow
+from hanlin.pipeline.report.card import Curve, FertilityBar, Score, ScoreRow, Segmentation
 from hanlin.pipeline.report.elements import Markup, join, tag
 from hanlin.pipeline.report.svg import (
     WIDTH,
@@ -193,10 +193,40 @@ def strip_chart(row: ScoreRow, models: Sequence[str]) -> Markup:
     return drawing(*parts, height=20, width=220, label=f"{words.title(row)} on a line")
 
 
+@dataclass(frozen=True)
+class Bar:
+    """A value of one tokenizer on one language, and how it is written."""
+
+    language: str
+    tokenizer: str
+    value: float
+    label: str
+
+
 def fertility_chart(bars: Sequence[FertilityBar]) -> Markup:
     """Draw tokens per character: a bar for each tokenizer, grouped by language."""
+    values = [(bar, bar.tokens_per_character) for bar in bars]
+    unit = "tokens per character"
+    return bar_chart([Bar(b.language, b.tokenizer, v, f"{v:.3f}") for b, v in values], unit=unit)
+
+
+def segmentation_charts(found: Sequence[Segmentation]) -> list[Markup]:
+    """Draw characters per token and the share of bytes fallen back, before and after."""
+    characters = [(s, s.characters_per_token) for s in found]
+    fallen = [(s, 100 * share) for s in found if (share := s.bytes_fallen_back_share) is not None]
+    charts = []
+    for pairs, unit, digits in (
+        (characters, "characters per token", 3), (fallen, "bytes fallen back, %", 1)
+    ):  # fmt: skip
+        bars = [Bar(s.language, s.tokenizer, v, f"{v:.{digits}f}") for s, v in pairs]
+        charts += [bar_chart(bars, unit=unit)] if bars else []
+    return charts
+
+
+def bar_chart(bars: Sequence[Bar], *, unit: str) -> Markup:
+    """Draw a bar for each tokenizer, grouped by language."""
     left, right = 8.0, WIDTH - 14.0
-    steps = ticks(0, max(bar.tokens_per_character for bar in bars) * 1.02)
+    steps = ticks(0, max(bar.value for bar in bars) * 1.02 or 1.0)
     x = Scale(0, steps[-1], left, right)
     colors = model_colors(list(dict.fromkeys(bar.tokenizer for bar in bars)))
     parts: list[Markup] = []
@@ -205,24 +235,23 @@ def fertility_chart(bars: Sequence[FertilityBar]) -> Markup:
         parts.append(text(left, y + 12, words.language(code) or "all texts", class_="lane"))
         y += 18
         for bar in (bar for bar in bars if bar.language == code):
-            parts.append(_bar(bar, x, y=y, class_=colors[bar.tokenizer]))
+            parts.append(_bar(bar, x, y=y, class_=colors[bar.tokenizer], unit=unit))
             y += 17
         y += 6
     grid = x_axis(x, steps, top=4, bottom=y)
-    unit = text(right, y + 27, "tokens per character", anchor="end", class_="unit")
-    return drawing(grid, *parts, unit, height=y + 32, label="tokens per character")
+    below = text(right, y + 27, unit, anchor="end", class_="unit")
+    return drawing(grid, *parts, below, height=y + 32, label=unit)
 
 
-def _bar(bar: FertilityBar, x: Scale, *, y: float, class_: str) -> Markup:
-    end = x(bar.tokens_per_character)
-    label = f"{bar.tokens_per_character:.3f}"
+def _bar(bar: Bar, x: Scale, *, y: float, class_: str, unit: str) -> Markup:
+    end = x(bar.value)
     is_inside = end + 40 > x.end
     return tag(
         "g",
-        title(f"{bar.tokenizer}, {words.language(bar.language)}: {label} tokens per character"),
+        title(f"{bar.tokenizer}, {words.language(bar.language)}: {bar.label} {unit}"),
         tag("rect", x=x.start, y=y, width=max(end - x.start, 1), height=13, rx=2,
             class_=f"bar {class_}"),
-        text(end - 5 if is_inside else end + 5, y + 10.5, label,
+        text(end - 5 if is_inside else end + 5, y + 10.5, bar.label,
              anchor="end" if is_inside else "start", class_="inside" if is_inside else "value"),
     )  # fmt: skip
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hanlin.pipeline.report import words
-from hanlin.pipeline.report.card import Evaluation, ExportCheck, FertilityBar
+from hanlin.pipeline.report.card import Evaluation, ExportCheck, FertilityBar, Segmentation
 from hanlin.pipeline.report.folder import RunFolder, artifacts_of_kind
 
-MEASURE = "tokens_per_character"
+LEAST = 1e-6  # tokens per character: a token of a million characters is none
+MEASURE, FALLEN_BACK = "tokens_per_character", "bytes_fallen_back_share"
 SAID = {
     "size_bytes": "size",
     "token_ids_equal": "token ids equal",
@@ -38,16 +40,34 @@ def fertility_bars(
     if measured:
         return tuple(measured)
     documents = [folder.read(path) for _, path in artifacts_of_kind(folder, "fertility")]
-    return tuple(bar for document in documents for bar in _bars(document))
+    return tuple(
+        FertilityBar(language, tokenizer, float(measured[MEASURE]))
+        for document in documents
+        for language, tokenizer, measured in _measured(document)
+    )
 
 
-def _bars(document: object) -> Iterator[FertilityBar]:
+def _measured(document: object) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Read {language: {tokenizer: {"tokens_per_character": number}}}; other keys are counts."""
     for language, sides in document.items() if isinstance(document, dict) else ():
         for tokenizer, measured in sides.items() if isinstance(sides, dict) else ():
-            value = measured.get(MEASURE) if isinstance(measured, dict) else None
-            if isinstance(value, int | float):
-                yield FertilityBar(language, tokenizer, float(value))
+            if isinstance(measured, dict) and isinstance(measured.get(MEASURE), int | float):
+                yield language, tokenizer, measured
+
+
+def segmentations(folder: RunFolder) -> tuple[Segmentation, ...]:
+    """Return how the tokenizer stage found each language to be cut, before and after it."""
+    documents = [folder.read(path) for _, path in artifacts_of_kind(folder, "fertility")]
+    return tuple(
+        Segmentation(language, tokenizer, 1 / measured[MEASURE], _share(measured.get(FALLEN_BACK)))
+        for document in documents
+        for language, tokenizer, measured in _measured(document)
+        if measured[MEASURE] > LEAST
+    )
+
+
+def _share(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
 
 
 def vocabulary_counts(folder: RunFolder) -> tuple[tuple[str, int], ...]:

@@ -90,6 +90,21 @@ def fertility_part(card: Card) -> Markup:
         legend({name: colors[name] for name in names}),
         tag("div", tag("figure", charts.fertility_chart(card.fertility)), class_="multiples"),
         tag("p", f"Pieces of the vocabulary: {counts}", class_="soft after") if counts else None,
+        _segmentation_part(card),
+    )
+
+
+def _segmentation_part(card: Card) -> Markup | None:
+    """Return what the tokenizer stage measured on its own texts, as bars."""
+    if not card.segmentation:
+        return None
+    names = list(dict.fromkeys(found.tokenizer for found in card.segmentation))
+    colors = theme.model_colors(names)
+    figures = [tag("figure", chart) for chart in charts.segmentation_charts(card.segmentation)]
+    return join(
+        tag("h3", "Before and after the new pieces, on the texts that they were made for"),
+        legend({name: colors[name] for name in names}),
+        tag("div", *figures, class_="multiples"),
     )
 
 

@@ -139,7 +139,25 @@ def _fertility(card: Card) -> list[str]:
     shown = md_table(["language", "tokenizer", "tokens per character"], rows)
     counts = " · ".join(f"{escape(name)}: {count}" for name, count in card.vocabulary)
     pieces = f"Pieces of the vocabulary: {counts}" if counts else ""
-    return ["## Tokens per character", shown if rows else "Not measured.", pieces]
+    return ["## Tokens per character", shown if rows else "Not measured.", pieces, *_cut(card)]
+
+
+def _cut(card: Card) -> list[str]:
+    """Return what the tokenizer stage measured on its own texts."""
+    if not card.segmentation:
+        return []
+    rows = [
+        [
+            escape(words.language(found.language)),
+            escape(found.tokenizer),
+            f"{found.characters_per_token:.3f}",
+            "" if (share := found.bytes_fallen_back_share) is None else f"{100 * share:.1f} %",
+        ]
+        for found in card.segmentation
+    ]
+    header = ["language", "tokenizer", "characters per token", "bytes fallen back"]
+    said = "Before and after the new pieces, on the texts that they were made for:"
+    return [said, md_table(header, rows)]
 
 
 def _samples(card: Card) -> list[str]:
