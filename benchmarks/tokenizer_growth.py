@@ -38,7 +38,7 @@ DOCUMENT_CHARACTERS = 1500
 ADD, BASE_VOCAB, SEQ_LEN, ROWS = 4000, 8000, 256, 8
 SHAPE = {"hidden_size": 256, "layers": 4, "heads": 4, "max_length": SEQ_LEN}
 BASE_STEPS, BASE_RATE, RATE = 400, 1e-3, 5e-4
-HELD_OUT = 24  # documents
+HELD_OUT = 16  # documents
 CALIBRATION_STEPS = 4
 
 
@@ -74,7 +74,7 @@ def write_corpora(work: Path) -> Corpora:
     later = [text for i, text in enumerate(left) if i % 40]
     write_jsonl(work / "base.jsonl", ({"text": text} for text in base))
     write_jsonl(work / "zh.jsonl", ({"text": text} for text in later))
-    held_out = {"zh": held, "en": english[::40]}
+    held_out = {"zh": held, "en": english[::80]}
     return Corpora(work / "base.jsonl", work / "zh.jsonl", held_out)
 
 
@@ -98,7 +98,7 @@ def schedule(steps: int, rate: float) -> dict[str, Any]:
     """Return the settings of a training run, in one thread."""
     return {"steps": steps, "learning_rate": rate, "seq_len": SEQ_LEN, "micro_batch_size": ROWS,
             "threads": 1, "save_every": 10**6, "log_every": 20,
-            "probe_every": max(1, steps // 12)}  # fmt: skip
+            "probe_every": max(1, steps // 6)}  # fmt: skip
 
 
 def context(out: Path) -> StageContext:

@@ -32,8 +32,9 @@ from hanlin.tokenization.train import Training, train_sentencepiece
 
 DATA = Path(os.environ.get("HANLIN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CORPUS = DATA / "corpus"
-TRAINED = [CORPUS / "novel_hongloumeng.txt", CORPUS / "en_wiki_demo.txt"]
-ENCODED = [*TRAINED, CORPUS / "laws_zh.jsonl", CORPUS / "en_tinyshakespeare.txt"]
+FEW = [CORPUS / "novel_hongloumeng.txt", CORPUS / "en_wiki_demo.txt"]
+MANY = [*FEW, CORPUS / "laws_zh.jsonl", CORPUS / "en_tinyshakespeare.txt"]
+TRAINED = {"sp-bpe": MANY, "unigram": FEW, "byte-bpe": MANY}  # a unigram model takes long
 VOCAB_SIZE = 8_000
 RESULT = Path(__file__).parent / "results" / "tokenizer_speed.json"
 
@@ -50,25 +51,25 @@ def bare_lines(files: list[Path]) -> Iterator[str]:
                     yield text
 
 
-def texts() -> Iterator[str]:
+def texts(kind: str) -> Iterator[str]:
     """Yield the training texts as `hanlin tokenizer train` does."""
-    return (row.text for row in read_many(TRAINED))
+    return (row.text for row in read_many(TRAINED[kind]))
 
 
 def train_ours(kind: str, folder: Path) -> Work:
     """Return the work of training one type of tokenizer, up to a folder that transformers loads."""
     if kind == "byte-bpe":
-        return lambda: train_byte_bpe(texts(), vocab_size=VOCAB_SIZE, out=folder)
+        return lambda: train_byte_bpe(texts(kind), vocab_size=VOCAB_SIZE, out=folder)
     training = Training(model_type=kind.removeprefix("sp-"))
     return lambda: train_sentencepiece(
-        texts(), vocab_size=VOCAB_SIZE, out=folder, training=training
+        texts(kind), vocab_size=VOCAB_SIZE, out=folder, training=training
     )
 
 
 def train_bare(kind: str, folder: Path) -> Work:
     """Return the same by the library alone, up to its own file."""
     if kind == "byte-bpe":
-        return lambda: bare_byte_bpe(folder)
+        return lambda: bare_byte_bpe(TRAINED[kind], folder)
     options = {
         "model_prefix": str(folder / "m"), "vocab_size": VOCAB_SIZE, "num_threads": 1,
         "model_type": kind.removeprefix("sp-"), "character_coverage": 1.0, "byte_fallback": True,
@@ -77,10 +78,12 @@ def train_bare(kind: str, folder: Path) -> Work:
         "max_sentence_length": 1_000_000,  # else it leaves out long lines, which we read
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    return lambda: spm.SentencePieceTrainer.train(sentence_iterator=bare_lines(TRAINED), **options)
+    return lambda: spm.SentencePieceTrainer.train(
+        sentence_iterator=bare_lines(TRAINED[kind]), **options
+    )
 
 
-def bare_byte_bpe(folder: Path) -> None:
+def bare_byte_bpe(files: list[Path], folder: Path) -> None:
     """Train a byte-level BPE with LLaMA 3's words by `tokenizers`."""
     pre = tokenizers.pre_tokenizers
     made = tokenizers.Tokenizer(tokenizers.models.BPE(ignore_merges=True))
@@ -91,14 +94,14 @@ def bare_byte_bpe(folder: Path) -> None:
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=VOCAB_SIZE, show_progress=False, initial_alphabet=pre.ByteLevel.alphabet()
     )
-    made.train_from_iterator(bare_lines(TRAINED), trainer)
+    made.train_from_iterator(bare_lines(files), trainer)
     folder.mkdir(parents=True, exist_ok=True)
     made.save(str(folder / "m.json"))
 
 
 def encode_pairs(folder: Path) -> dict[str, tuple[Work, Work]]:
     """Return the works of encoding, ours and bare, by a name; each pair gives the same ids."""
-    rows = list(bare_lines(ENCODED))
+    rows = list(bare_lines(MANY))
     llama = DATA / "tokenizers" / "llama" / "tokenizer.model"
     chinese = str(DATA / "tokenizers" / "chinese_sp.model")
     extend_files(Config(base=str(llama), pieces=chinese), folder=folder / "extended")
@@ -178,12 +181,12 @@ def main() -> None:
         result["train"] = {
             kind: measure(
                 train_ours(kind, folder / "ours"), train_bare(kind, folder / "bare"),
-                megabytes=size_mb(TRAINED), rounds=rounds,
+                megabytes=size_mb(TRAINED[kind]), rounds=rounds,
             )
-            for kind in ("sp-bpe", "unigram", "byte-bpe")
+            for kind in TRAINED
         }  # fmt: skip
         result["encode"] = {
-            name: measure(*pair, megabytes=size_mb(ENCODED), rounds=rounds)
+            name: measure(*pair, megabytes=size_mb(MANY), rounds=rounds)
             for name, pair in encode_pairs(folder).items()
         }
     write_json(RESULT, result)

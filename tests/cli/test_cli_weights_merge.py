@@ -120,5 +120,5 @@ def test_a_folder_with_an_equals_sign_is_a_folder(hanlin, base, tmp_path):
 
 def test_an_adapter_that_is_not_there(hanlin, base, tmp_path):
     code, stdout, stderr = hanlin(base, tmp_path / "none", tmp_path / "out")
-    assert code == 4 and stdout == "" and "is not an adapter" in stderr
+    assert code == 4 and stdout == "" and "none does not exist" in stderr
     assert not list(tmp_path.iterdir())

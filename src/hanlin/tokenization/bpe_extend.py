@@ -220,7 +220,8 @@ class _Rules:
             return False
         if open_end(text):
             return bool(open_end(self.texts[pair[0]]))
-        return not self._whole_words or is_one_word(text.decode())
+        whole = text.decode()
+        return not self._whole_words or len(whole) == 1 or is_one_word(whole)
 
     def _is_safe(self, text: bytes, foreign: ForeignCharacters) -> bool:
         """Tell whether the bytes of a token can never occur in texts of the base language."""

@@ -25,7 +25,7 @@ from hanlin.tokenization.pieces import (
     extend_model,
     is_foreign,
     with_special_tokens,
-)  # fmt: skip
+)
 from hanlin.tokenization.sentencepiece import SPACE, UNIGRAM
 from hanlin.tokenization.sentencepiece_json import tied
 

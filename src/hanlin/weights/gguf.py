@@ -8,6 +8,7 @@ Block of rows by block of rows, so that memory does not grow with the model.
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ from hanlin.core.errors import InputError
 from hanlin.core.extras import require
 from hanlin.core.files import os_error
 from hanlin.core.meter import Meter, Progress
-from hanlin.models.load import check_rows, model_folder
+from hanlin.models.load import check_rows, model_folder, quantization_method
 from hanlin.models.manifest import check_tokenizer
 from hanlin.models.tensors import Checkpoint, TensorSpec, open_checkpoint
 from hanlin.tokenization.load import load as load_tokenizer
@@ -41,6 +42,8 @@ from hanlin.weights.lora import EMBEDDING, HEAD
 
 if TYPE_CHECKING:
     from hanlin.tokenization.load import Tokenizer
+
+log = logging.getLogger(__name__)
 
 MAX_PADDING_ROWS = 1024  # vocabularies are padded to multiples of 8 to 512; more is another model's
 
@@ -137,6 +140,18 @@ def _lossless(weights: Checkpoint) -> str:
 
 def _open(folder: Path) -> _Model:
     architecture = read_architecture(folder)
+    quantized = quantization_method(folder)
+    if quantized is not None:
+        raise InputError(
+            f"{folder} is quantized (by {quantized})",
+            why="GGUF has other blocks; rounding twice adds both errors",
+            fix="give the float model that it was made from",
+        )
+    if architecture.context_length < architecture.info.max_length:
+        log.warning(
+            "llama.cpp computes no sliding window for this model: the file's context ends at %d "
+            "tokens, within which nothing differs", architecture.context_length,
+        )  # fmt: skip
     tokenizer, weights = load_tokenizer(folder), open_checkpoint(folder)
     check_tokenizer(folder, tokenizer_sha256=tokenizer.sha256, tokenizer_path=tokenizer.path)
     check_tensors(architecture, weights.specs)

@@ -160,19 +160,19 @@ def gguf_name(architecture: Architecture, names: Any, spec: TensorSpec) -> str: 
         InputError: it has none, or the tensor is no float.
     """
     name = names.get_name(spec.name, try_suffixes=(".weight", ".bias"))
-    biases = BIASES.get(architecture.name)
-    is_unknown_bias = (
-        spec.name.endswith(".bias")
-        and biases is not None
-        and spec.name.split(".")[-2] not in biases
-    )
-    if name is None or is_unknown_bias or spec.dtype not in FLOATS:
+    if name is None or spec.dtype not in FLOATS or not _is_added(architecture, spec.name):
         raise InputError(
             f"cannot write the tensor {spec.name!r} ({spec.dtype}) as GGUF",
             why=f"llama.cpp knows no such float tensor of a {architecture.name}",
             fix="give the plain float model: merge adapters first, undo quantization",
         )
     return str(name)
+
+
+def _is_added(architecture: Architecture, name: str) -> bool:
+    """Tell whether llama.cpp adds a bias; True for what is none."""
+    biases = BIASES.get(architecture.name)
+    return biases is None or not name.endswith(".bias") or name.split(".")[-2] in biases
 
 
 def add_settings(writer: Any, architecture: Architecture, *, vocab_size: int) -> None:  # noqa: ANN401

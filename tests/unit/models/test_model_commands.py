@@ -45,6 +45,9 @@ def test_grow(tiny, tmp_path):
     with pytest.raises(InputError, match="grown exists already"):
         call(*command)
     call(*command, "--init", "random", "--force")
+    done = call(*command, "--pad-to-multiple", "64", "--force", "--json")
+    made = json.loads(done.stdout)
+    assert made["rows"] % 64 == 0 and made["out"] == str(tmp_path / "grown")
 
 
 def test_grow_with_a_tokenizer_that_is_no_extension(tiny, tmp_path):

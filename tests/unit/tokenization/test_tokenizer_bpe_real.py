@@ -47,7 +47,7 @@ def test_english_ids_stay(base, extension, english):
         if base.encode(text, at_start=True) != extension.tokenizer.encode(text, at_start=True)
     ]
     assert len(english) > 40_000
-    assert len(changed) <= 2  # Wikipedia articles with a Chinese and with a Greek name in them
+    assert len(changed) <= 3  # articles with names in other scripts in them
     for text in changed:
         parts = "".join("\n" if is_other_script(c) else c for c in text).split("\n")
         assert len(parts) > 1
