@@ -8,10 +8,11 @@ descriptions, everything else that a pickle names or does is refused.
 
 from __future__ import annotations
 
+import os
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 from hanlin.models.tensor_spec import DTYPES
 
@@ -88,11 +89,37 @@ def read_pickle(stream: BinaryIO) -> tuple[Any, dict[str, Storage]]:
     """
     machine = _Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
+        for opcode, argument, _ in pickletools.genops(cast("IO[bytes]", _Clamped(stream))):
             machine.step(opcode.name, argument)
         return machine.stack.pop(), machine.storages
     except (IndexError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is no sound pickle ({type(error).__name__}: {error})") from error
+
+
+class _Clamped:
+    """A stream that reads no further than its end, whatever length a damaged file asks for.
+
+    A file makes room for all that is asked of it before it reads.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        start = stream.tell()
+        self._left = stream.seek(0, os.SEEK_END) - start
+        stream.seek(start)
+        self._stream = stream
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def read(self, size: int) -> bytes:
+        return self._count(self._stream.read(min(size, self._left)))
+
+    def readline(self) -> bytes:
+        return self._count(self._stream.readline())
+
+    def _count(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        return data
 
 
 _MARK = object()

@@ -143,6 +143,8 @@ def test_nothing_is_executed(save, tmp_path, function, name):
         b"\x80\x02\x82\x01.",  # a registered extension
         b"\x80\x02t.",
         b"\x80\x02X\xff\xff\xff\xff.",
+        b"\x80\x02\x96\0\0\0\0\0\0\0\x40.",  # bytes that no machine has room for
+        b"\x80\x02\x8d\0\0\0\0\0\0\0\x40.",
         b"\x80\x02}q\x00h\x05s.",
         b"\x80\x02(K\x01K\x02K\x03tQ.",  # refers to no storage
         b"",
