@@ -65,7 +65,7 @@ def make_model(out, tokenizer, *, kind, **settings):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_shapes(tokenizers, tmp_path, name):
+def test_shapes(tokenizers, tmp_path, caplog, name):
     kind, settings = MODELS[name]
     style = {"Qwen2": "qwen2", "Qwen3": "qwen2"}.get(
         kind, "llama3" if name == "llama3" else "llama"
@@ -78,6 +78,7 @@ def test_shapes(tokenizers, tmp_path, name):
     assert check.max_logprob_difference < 2e-4
     assert abs(check.loss) < 1e-4
     assert file.context_length == (settings.get("sliding_window") or 256)
+    assert ("the file's context ends at 96 tokens" in caplog.text) == ("window" in name)
 
 
 def test_bias_that_llama_cpp_does_not_add(tokenizers, tmp_path):

@@ -70,11 +70,15 @@ def run_gptq(job: GptqJob) -> float:
         write_json(request, asdict(job))
         command = [sys.executable, "-m", __name__, str(request), str(result)]
         last: deque[str] = deque(maxlen=SHOWN_LINES)
-        # Its own default, half of the processors, is below what it asks for itself on two of them.
-        environment = {"GPTQMODEL_CPU_WORKERS": str(max(2, (os.cpu_count() or 1) // 2))}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            # Its default, half of the processors, is below what it asks of itself on two of them.
+            "GPTQMODEL_CPU_WORKERS": str(max(2, (os.cpu_count() or 1) // 2)),
+        }
         with subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            env=environment | dict(os.environ),
+            env=environment, cwd=name,  # it leaves a folder of logs
         ) as process:  # fmt: skip
             assert process.stdout is not None
             try:

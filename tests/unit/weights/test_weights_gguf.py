@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -260,6 +261,35 @@ def test_blocks_of_rows_are_put_together_right(copy, tmp_path, monkeypatch):
     monkeypatch.undo()
     write_gguf(copy, tmp_path / "whole.gguf", type="q8_0")
     assert sha256(tmp_path / "small.gguf") == sha256(tmp_path / "whole.gguf")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from hanlin.weights.gguf import write_gguf
+def step(done, total, text):
+    if 2 * done > total:
+        os.kill(os.getpid(), signal.SIGKILL)
+write_gguf(sys.argv[1], Path(sys.argv[2]), type="f32", progress=step)
+"""
+
+
+def test_a_kill_leaves_nothing_that_looks_finished(copy, tmp_path):
+    out = tmp_path / "model.gguf"
+    done = subprocess.run([sys.executable, "-c", KILLED, copy, out], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = [path.name for path in tmp_path.iterdir() if path != copy]
+    assert left.startswith(".model.gguf.") and left.endswith(".part")
+    write_gguf(copy, out, type="f32")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "model.gguf"]
+
+
+def test_quantized_model(copy, tmp_path):
+    quantized = {"quantization_config": {"quant_method": "bitsandbytes"}}
+    write_json(copy / "config.json", {**read_json(copy / "config.json"), **quantized})
+    with pytest.raises(InputError, match=r"is quantized \(by bitsandbytes\)") as caught:
+        write_gguf(copy, tmp_path / "model.gguf", type="f16")
+    assert "float model" in caught.value.fix
 
 
 def test_what_a_killed_process_left_is_swept_away(copy, tmp_path):
