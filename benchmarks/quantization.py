@@ -29,11 +29,11 @@ from hanlin.core.files import size_bytes, write_atomic, write_json
 from hanlin.models.text_loss import measure_folder
 from hanlin.tokenization.load import load
 from hanlin.weights.calibration import read_probe
-from hanlin.weights.gguf import GgufFile, write_gguf
-from hanlin.weights.gguf_check import Reference, check_gguf, make_reference
-from hanlin.weights.gguf_kquants import quantize_file, require_quantizer
-from hanlin.weights.gguf_types import MIXED_TYPES, SIMPLE_TYPES
-from hanlin.weights.quantize import CALIBRATED, METHODS, Options, quantize_model
+from hanlin.weights.gguf.check import Reference, check_gguf, make_reference
+from hanlin.weights.gguf.kquants import quantize_file, require_quantizer
+from hanlin.weights.gguf.types import MIXED_TYPES, SIMPLE_TYPES
+from hanlin.weights.gguf.write import GgufFile, write_gguf
+from hanlin.weights.quantize.quantize import CALIBRATED, METHODS, Options, quantize_model
 
 RESULT = Path(__file__).parent / "results" / "quantization.json"
 LANGUAGES = ("zh", "en")

@@ -77,7 +77,7 @@ def test_weighted_sum_and_stack(hanlin, base, adapters, tmp_path):
 def test_a_skipped_check_is_said_where_nobody_turned_it_off(
     hanlin, base, adapters, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("hanlin.weights.merge_check.available_memory_bytes", lambda: 0)
+    monkeypatch.setattr("hanlin.weights.merge.check.available_memory_bytes", lambda: 0)
     code, stdout, _ = hanlin(base, adapters[0], tmp_path / "out")
     assert code == 0
     assert "logits were not compared: it needs 1.5 GB of memory, 0.0 GB are free" in stdout

@@ -9,7 +9,7 @@ import torch
 from hanlin.models.save import save_model
 from hanlin.models.tiny import SAMPLE_TEXTS, Architecture, make_tiny, new_llama
 from hanlin.tokenization.load import load
-from hanlin.weights.quantize import CALIBRATED, METHODS, Options, quantize_model
+from hanlin.weights.quantize.quantize import CALIBRATED, METHODS, Options, quantize_model
 
 pytestmark = [
     pytest.mark.gpu,

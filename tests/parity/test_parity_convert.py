@@ -4,10 +4,10 @@ import pytest
 
 from hanlin.inference.engine import Sampling, open_engine
 from hanlin.tokenization import sentencepiece
-from hanlin.weights.convert import Options, convert
-from hanlin.weights.gguf import write_gguf
-from hanlin.weights.llama2c import tokenizer_model
-from hanlin.weights.meta import shard_files
+from hanlin.weights.convert.convert import Options, convert
+from hanlin.weights.convert.llama2c import tokenizer_model
+from hanlin.weights.convert.meta import shard_files
+from hanlin.weights.gguf.write import write_gguf
 
 # What llama2.c's own test expects of the same files: test_all.py, test_runc, 200 steps at
 # temperature 0 (https://github.com/karpathy/llama2.c).

@@ -9,10 +9,10 @@ from hanlin.core.files import sha256
 from hanlin.models.save import save_model
 from hanlin.models.tiny import Architecture, make_tiny, new_llama
 from hanlin.tokenization.load import load
-from hanlin.weights.gguf import write_gguf
-from hanlin.weights.gguf_check import check_gguf, make_reference
-from hanlin.weights.gguf_kquants import quantize_file
-from hanlin.weights.gguf_types import MIXED_TYPES
+from hanlin.weights.gguf.check import check_gguf, make_reference
+from hanlin.weights.gguf.kquants import quantize_file
+from hanlin.weights.gguf.types import MIXED_TYPES
+from hanlin.weights.gguf.write import write_gguf
 
 IS_INSTALLED = importlib.util.find_spec("llama_cpp") is not None
 needs_quantizer = pytest.mark.skipif(

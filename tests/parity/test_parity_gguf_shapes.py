@@ -9,8 +9,8 @@ from hanlin.models.save import save_model
 from hanlin.models.tiny import SAMPLE_TEXTS, make_tiny
 from hanlin.tokenization.bpe import train_byte_bpe
 from hanlin.tokenization.load import load
-from hanlin.weights.gguf import write_gguf
-from hanlin.weights.gguf_check import check_gguf, make_reference, require_agreement
+from hanlin.weights.gguf.check import check_gguf, make_reference, require_agreement
+from hanlin.weights.gguf.write import write_gguf
 
 SHAPE = {
     "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -19,9 +19,9 @@ from hanlin.prompts.probe import prompt_record
 from hanlin.tokenization.bpe import train_byte_bpe
 from hanlin.tokenization.bpe_extend import extend_byte_bpe
 from hanlin.tokenization.load import load
-from hanlin.weights.gguf import write_gguf
-from hanlin.weights.gguf_bpe import SPLITTERS, splitter_name
-from hanlin.weights.gguf_check import check_gguf, make_reference, require_agreement
+from hanlin.weights.gguf.bpe import SPLITTERS, splitter_name
+from hanlin.weights.gguf.check import check_gguf, make_reference, require_agreement
+from hanlin.weights.gguf.write import write_gguf
 
 ENGLISH, CHINESE = SAMPLE_TEXTS[:5], SAMPLE_TEXTS[5:]
 PROBES = (

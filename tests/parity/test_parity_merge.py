@@ -7,9 +7,9 @@ import torch
 from hanlin.core.files import read_json, write_json
 from hanlin.models.load import load_model
 from hanlin.models.tiny import make_tiny
-from hanlin.weights.merge import Config, merge
-from hanlin.weights.merge_check import compare_logits
-from hanlin.weights.merge_inputs import open_inputs
+from hanlin.weights.merge.check import compare_logits
+from hanlin.weights.merge.inputs import open_inputs
+from hanlin.weights.merge.merge import Config, merge
 
 ROWS = [5, 300, 301, 302]
 LINEAR = ["q_proj", "v_proj", "down_proj"]
@@ -206,8 +206,8 @@ def test_half_precision_base_keeps_its_type_and_rounds_once(base, tmp_path, dtyp
 def test_matrices_of_many_blocks_have_the_bits_of_peft(tmp_path):
     """Blocks of rows and the whole matrix at once give the same bits, at real widths too."""
     from hanlin.models.tensors import TensorSpec
-    from hanlin.weights.apply import Term, changed_blocks
     from hanlin.weights.lora import LowRank
+    from hanlin.weights.merge.apply import Term, changed_blocks
 
     class Held:
         def __init__(self, **tensors):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hanlin.core.files import write_json
 from hanlin.models.tensors import DTYPES, TensorSpec, open_checkpoint, write_checkpoint
-from hanlin.weights.convert import Options, convert
+from hanlin.weights.convert.convert import Options, convert
 from hanlin.weights.llama import Llama, config_of_llama, feed_forward_size, params_of_llama
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -53,9 +54,13 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist", fix="check the path") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"{path}{line} is not readable JSON", why=str(error)) from error
+        raise InputError(
+            f"{path}{line} is not readable JSON",
+            why=str(error),
+            fix="mend it there, or copy or download the file again",
+        ) from error
 
 
 def write_jsonl(path: Path, rows: Iterable[object]) -> int:
@@ -84,19 +89,49 @@ def _remove(temporary: Path) -> None:
 
 
 @contextmanager
-def atomic_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield the name of a hidden sibling to write; rename it to `path` when the block ends well.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        yield temporary
+        _fsync(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise os_error(error, path) from error
+    finally:
+        _remove(temporary)
+
+
+@contextmanager
+def atomic_directory(
+    path: Path, *, force: bool = False, inputs: Iterable[Path] = ()
+) -> Iterator[Path]:
     """Yield a hidden sibling to write in; rename it to `path` when the block ends well.
+
+    Args:
+        path: where the finished folder appears.
+        force: replace what is at `path`.
+        inputs: files and folders that are read: `path` must neither be nor hold one of them.
 
     Raises:
         ConfigError: `path` is the current folder or one above it.
-        InputError: `path` exists, is not empty and `force` is not set; or it is a file.
+        InputError: `path` exists, is not empty and `force` is not set; or it is a file, or an
+            input would be replaced.
         ResourceError: the disk is full or the folder cannot be written.
     """
-    _refuse_place(path)
+    _refuse_place(path, inputs)
     _refuse_existing(path, force=force)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        temporary.mkdir()
         yield temporary
         fsync_tree(temporary)
         move_into_place(temporary, path)
@@ -104,6 +139,24 @@ def atomic_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
         raise os_error(error, path) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes that were killed left of the same file or folder."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        process = left.name.split(".")[-2]
+        if process.isdecimal() and not _is_alive(int(process)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else _remove(left)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 @contextmanager
@@ -150,6 +203,18 @@ def resumable_directory(
                     shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise os_error(error, path) from error
+
+
+def work_key(*settings: object, files: Iterable[Path]) -> str:
+    """Return what tells a job from another one that is begun at the same place.
+
+    Args:
+        settings: plain values that the result depends on; others count as their text.
+        files: what is read; another size or time of change makes another job.
+    """
+    stamps = [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
+    text = json.dumps([settings, stamps], default=str, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def work_journal(folder: Path) -> Path | None:
@@ -284,6 +349,7 @@ def size_bytes(path: Path) -> int:
 
 def os_error(error: OSError, path: Path) -> HanlinError:
     """Turn an operating-system error into one that says what to do."""
+    path = final_place(path)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceError(
             f"the disk is full: {path} could not be written",
@@ -297,7 +363,23 @@ def os_error(error: OSError, path: Path) -> HanlinError:
             why=str(error.strerror),
             fix="give another place for the result, or change the folder's owner or mode",
         )
+    if error.errno == errno.EFBIG:
+        return ResourceError(
+            f"a file of {path} became too large for this file system or for this user",
+            why=str(error.strerror),
+            fix="give another place for the result, or smaller files where the command has "
+            "--max-shard-gb; ulimit -f shows a limit",
+        )
     return InputError(f"{path}: {error.strerror or error}")
+
+
+def final_place(path: Path) -> Path:
+    """Return where the user will find what is now made in a hidden `.NAME.work`; else `path`."""
+    for work in (path, *path.parents):
+        if work.name.startswith(".") and work.suffix == ".work":
+            rest = path.relative_to(work).parts[1:]  # without the `out` of `resumable_directory`
+            return work.with_name(work.stem[1:]).joinpath(*rest)
+    return path
 
 
 def _free(path: Path) -> str:

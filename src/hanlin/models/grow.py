@@ -5,8 +5,6 @@ hanlin model grow MODEL --tokenizer EXTENDED --out GROWN
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -17,13 +15,20 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from hanlin.core.config import InputPath, ModelPath
-from hanlin.core.files import list_files, read_json, resumable_directory, size_bytes, write_json
+from hanlin.core.files import (
+    list_files,
+    read_json,
+    resumable_directory,
+    size_bytes,
+    work_key,
+    write_json,
+)
 from hanlin.core.meter import Progress
 from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext, derive_seed
 from hanlin.models import manifest
 from hanlin.models.grow_checks import EMBEDDINGS, LM_HEAD, check_extension, check_tables
 from hanlin.models.grow_table import Table, grow_table
-from hanlin.models.info import describe
+from hanlin.models.info import describe, read_config
 from hanlin.models.load import model_folder
 from hanlin.models.row_init import Init, Side, old_parts, recipe
 from hanlin.models.tensors import Checkpoint, TensorSpec, open_checkpoint, write_checkpoint
@@ -87,7 +92,11 @@ def grow(
         ResourceError: the disk is full or the folder cannot be written.
     """
     job = _open(config)
-    with resumable_directory(out, key=_key(config, job, seed), force=force) as folder:
+    files = list_files(job.folder)
+    key = work_key(job.new.sha256, seed, config.model_dump(mode="json"), files=files)
+    with resumable_directory(
+        out, key=key, force=force, inputs=[job.folder, job.new.path]
+    ) as folder:
         _grow_into(folder, config, job, seed=seed, progress=progress)
     return out
 
@@ -125,23 +134,13 @@ def _open(config: Config) -> _Job:
     """Open everything and refuse what does not belong together, before anything is written."""
     folder = model_folder(config.model, is_pickle_read=True)
     old, new = load(folder), load(config.tokenizer)
-    content = read_json(folder / "config.json")
+    content = read_config(folder)
     info = describe(content, name=str(folder / "config.json"))
     checkpoint = open_checkpoint(folder)
     check_tables(checkpoint, old, is_tied=info.is_tied)
     manifest.check_tokenizer(folder, tokenizer_sha256=old.sha256, tokenizer_path=old.path)
     check_extension(old, new)
     return _Job(folder, checkpoint, content, old, new, info.is_tied)
-
-
-def _key(config: Config, job: _Job, seed: int) -> str:
-    """Return what tells this work from another one that was begun at the same place."""
-    files = [
-        (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns)
-        for file in list_files(job.folder)
-    ]
-    text = json.dumps([files, job.new.sha256, seed, config.model_dump(mode="json")])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _grow_into(out: Path, config: Config, job: _Job, *, seed: int, progress: Progress) -> None:

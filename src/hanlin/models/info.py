@@ -16,6 +16,12 @@ from hanlin.models.manifest import read_manifest
 # Model types of transformers whose layers are LLaMA's: RMSNorm, rotary positions, gated
 # feed-forward, names as in LlamaForCausalLM. Biases are read from the config.
 LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3")
+NAMES = {  # of ours in config.json
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+}
+MAX_LAYERS, MAX_SIZE = 10_000, 10**9  # far more than any model has
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -76,12 +82,27 @@ def read_info(folder: str | Path) -> ModelInfo:
             "tokenizer",
             fix="give such a folder",
         )
-    config = read_json(folder / "config.json")
     return describe(
-        config,
+        read_config(folder),
         name=str(folder / "config.json"),
         weight_bytes=sum(file.stat().st_size for file in folder.glob("*.safetensors")),
         tokenizer_sha256=read_manifest(folder).get("tokenizer_sha256"),
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the content of a model folder's `config.json`.
+
+    Raises:
+        InputError: it is missing, damaged, or holds no settings.
+    """
+    config = read_json(folder / "config.json")
+    if isinstance(config, dict):
+        return config
+    raise InputError(
+        f"{folder / 'config.json'} holds no settings",
+        why=f"it is a {type(config).__name__}, not a table of names and values",
+        fix="copy or download config.json again",
     )
 
 
@@ -105,13 +126,23 @@ def describe(
             fix="take a base model with one of these architectures",
         )
     try:
-        return _describe(config, model_type, weight_bytes, tokenizer_sha256)
+        info = _describe(config, model_type, weight_bytes, tokenizer_sha256)
     except (KeyError, TypeError, ZeroDivisionError) as error:
-        raise InputError(
-            f"{name}: the key {error} is missing or is no number",
-            why="the shape of the model cannot be told without it",
-            fix="copy or download config.json again",
-        ) from error
+        raise _unknown_shape(name, f"the key {error} is missing or is no number") from error
+    for key in ("layers", "hidden_size", "intermediate_size", "heads", "kv_heads", "vocab_size"):
+        value = getattr(info, key)
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        if not is_number or not 1 <= value <= (MAX_LAYERS if key == "layers" else MAX_SIZE):
+            raise _unknown_shape(name, f"{NAMES.get(key, key)} is {value!r}")
+    return info
+
+
+def _unknown_shape(name: str, what: str) -> InputError:
+    return InputError(
+        f"{name}: {what}",
+        why="the shape of the model cannot be told without it",
+        fix="copy or download config.json again",
+    )
 
 
 def _describe(

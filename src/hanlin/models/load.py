@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from hanlin.core.errors import InputError, ResourceError
 from hanlin.core.extras import require
-from hanlin.core.files import read_json
 from hanlin.models import manifest
+from hanlin.models.info import read_config
+from hanlin.models.runs import last_model
 from hanlin.models.save import quiet_transformers
 from hanlin.tokenization.hub import TOKENIZER_FILES, local_folder
 from hanlin.tokenization.load import Tokenizer
@@ -35,14 +36,14 @@ def model_folder(path: str | Path, *, is_pickle_read: bool = False) -> Path:
     """Return the local folder of a model, fetched from the hub where needed.
 
     Args:
-        path: a folder or a hub id.
+        path: a folder, a run directory (its last model is taken), or a hub id.
         is_pickle_read: the caller reads PyTorch's `.bin` files as well, without running code.
 
     Raises:
         InputError: it is no model folder; the message says what is missing.
     """
     files = (*MODEL_FILES, *TOKENIZER_FILES)
-    folder = local_folder(path, files=files, purpose="loading a model")
+    folder = last_model(local_folder(path, files=files, purpose="loading a model"))
     if not folder.is_dir():
         raise InputError(
             f"{path} is a file, not a model folder",
@@ -127,15 +128,14 @@ def best_device() -> str:
 
 def stored_dtype(folder: Path) -> str:
     """Return the type of a folder's weights as its config says it, "float32" where it does not."""
-    config = read_json(folder / "config.json")
+    config = read_config(folder)
     name = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     return name if name in DTYPES else "float32"
 
 
 def quantization_method(folder: Path) -> str | None:
     """Return how weights are quantized ("bitsandbytes", "gptq", ...), None for floats."""
-    config = read_json(folder / "config.json")
-    stored = config.get("quantization_config") if isinstance(config, dict) else None
+    stored = read_config(folder).get("quantization_config")
     return str(stored.get("quant_method")) if isinstance(stored, dict) else None
 
 
@@ -161,8 +161,16 @@ def _refuse_incomplete(path: str | Path, info: dict[str, object]) -> None:
         )
 
 
-def load_pair(path: str | Path, *, dtype: str = "float32") -> tuple[PreTrainedModel, Tokenizer]:
+def load_pair(
+    path: str | Path,
+    *,
+    dtype: str = "float32",
+    quantization: Any = None,  # noqa: ANN401 - a transformers.BitsAndBytesConfig
+    device: str = "cpu",
+) -> tuple[PreTrainedModel, Tokenizer]:
     """Load a model with its tokenizer, after checking that they belong together.
+
+    The arguments are those of `load_model`.
 
     Raises:
         InputError: fewer rows than tokens, or another tokenizer than `hanlin.json` names.
@@ -172,7 +180,7 @@ def load_pair(path: str | Path, *, dtype: str = "float32") -> tuple[PreTrainedMo
     manifest.check_tokenizer(
         folder, tokenizer_sha256=tokenizer.sha256, tokenizer_path=tokenizer.path
     )
-    model = load_model(folder, dtype=dtype)
+    model = load_model(folder, dtype=dtype, quantization=quantization, device=device)
     check_rows(model.get_input_embeddings().weight.shape[0], tokenizer=tokenizer, model_path=path)
     return model, tokenizer
 

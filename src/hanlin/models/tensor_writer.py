@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hanlin.core.errors import ResourceError
-from hanlin.core.files import os_error, read_json, work_journal, write_json
+from hanlin.core.files import final_place, os_error, read_json, work_journal, write_json
 from hanlin.core.meter import Meter, Progress
 from hanlin.models.safetensors_file import header_of
 from hanlin.models.tensor_spec import DTYPES, TensorSpec, begin_sha256, raw_bytes, torch_dtype
@@ -147,9 +147,10 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ResourceError(
-            f"the disk is full: {folder} needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are left",
+            f"the disk is full: {final_place(folder)} needs {needed / 1e9:.2f} GB, "
+            f"{free / 1e9:.2f} GB are left",
             why="nothing was written: the checkpoint would not fit",
-            fix="free some space or choose another --out",
+            fix="free some space or give another place for the result",
         )
 
 

@@ -14,9 +14,9 @@ STAGES = LazyTable(
         "instruct": "hanlin.extraction.knowledge.instruct:STAGE",
         "prepare-chat": "hanlin.data.prepare_chat:STAGE",
         "finetune": "hanlin.training.finetune:STAGE",
-        "merge": "hanlin.weights.merge:STAGE",
+        "merge": "hanlin.weights.merge.merge:STAGE",
         "evaluate": "hanlin.evaluation.evaluate:STAGE",
-        "export": "hanlin.weights.export:STAGE",
+        "export": "hanlin.weights.gguf.export:STAGE",
     },
     group="hanlin.stages",
 )

@@ -1,4 +1,8 @@
-"""Which digest should a file have, and what do SHA256SUMS, MD5SUMS and checklist.chk say?"""
+"""Which digests should files have: what do SHA256SUMS, MD5SUMS, checklist.chk and the like say?
+
+Read are the lists of md5sum, sha1sum and sha256sum (also BSD's form), Meta's `checklist.chk`, and
+files such as `model.safetensors.sha256` with one digest and no name.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,14 @@ from hanlin.core.files import os_error
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-LISTS = ("SHA256SUMS", "MD5SUMS", "checklist.chk")  # the first that is there counts
-_LINE = re.compile(r"([0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32})[ \t][ \t*]?(\S.*)")
+LISTS = ("SHA256SUMS", "MD5SUMS", "checklist.chk")  # beside a repository: the first that is there
+MAX_LIST_BYTES = 1 << 20
+_DIGEST = r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}"
+_LINE = re.compile(rf"({_DIGEST})[ \t][ \t*]?(\S.*)")
+_BSD_LINE = re.compile(rf"(?:MD5|SHA1|SHA256) \((.+)\) = ({_DIGEST})")
+_BARE = re.compile(_DIGEST)
 _KINDS: dict[int, Kind] = {64: "sha256", 40: "sha1", 32: "md5"}
+_CUT_OUT = "copy the lines of one model, and nothing else, into a file of their own"
 
 Kind = Literal["sha256", "sha1", "md5", "git"]
 
@@ -40,43 +49,56 @@ class Digest:
         return hashlib.new(self.kind, usedforsecurity=False)
 
 
-def parse_list(data: bytes) -> dict[str, Digest] | None:
-    """Return file name -> digest of a list as `sha256sum` and `md5sum` write it.
+def parse_list(data: bytes) -> list[tuple[str, Digest]] | None:
+    """Return the file names and digests of a list, in its order.
 
     Comments and empty lines are passed over; None if any other line is no line of such a list.
     """
-    found: dict[str, Digest] = {}
+    found: list[tuple[str, Digest]] = []
     for line in data.decode("utf-8", errors="replace").splitlines():
-        if not line.strip() or line.startswith("#"):
+        text = _BSD_LINE.sub(r"\2  \1", line.strip())
+        if not text or text.startswith(("#", "```")):  # ``` where it was copied out of a README
             continue
-        match = _LINE.fullmatch(line.rstrip())
+        match = _LINE.fullmatch(text)
         if match is None:
             return None
         digits, name = match.groups()
-        found[name.removeprefix("./")] = Digest(_KINDS[len(digits)], digits.lower())
+        found.append((name.removeprefix("./"), _digest(digits)))
     return found
 
 
-def read_lists(folder: Path) -> dict[str, Digest]:
-    """Return file name -> digest as the first list in a folder has it; {} where there is none.
+def read_list(file: Path) -> dict[str, Digest]:
+    """Return the files that a list names, and their digests.
 
     Raises:
-        InputError: the list cannot be read as one.
+        InputError: it cannot be read, is no such list, or gives one file two digests.
     """
-    file = next((folder / name for name in LISTS if (folder / name).is_file()), None)
-    if file is None:
-        return {}
     try:
-        found = parse_list(file.read_bytes())
+        data = file.read_bytes() if file.stat().st_size <= MAX_LIST_BYTES else b""
     except OSError as error:
         raise os_error(error, file) from error
-    if found is None:
+    bare = data.decode("utf-8", errors="replace").strip()
+    if _BARE.fullmatch(bare):
+        return {file.stem: _digest(bare)}
+    lines = parse_list(data)
+    if not lines:
         raise InputError(
             f"{file} is no list of digests",
             why="its lines are not '<hex digest>  <file name>', as sha256sum and md5sum write them",
-            fix=f"make it again (cd {folder} && sha256sum * > SHA256SUMS), or remove it",
+            fix=f"{_CUT_OUT}; or make it again: cd {file.parent} && sha256sum * > SHA256SUMS",
         )
-    return found
+    digests = dict(lines)
+    if len(digests) < len(lines):
+        raise InputError(
+            f"{file} has the digest of a file twice",
+            why="which of them is meant cannot be told",
+            fix=_CUT_OUT,
+        )
+    return digests
+
+
+def _digest(digits: str) -> Digest:
+    return Digest(_KINDS[len(digits)], digits.lower())
 
 
 def list_text(digests: dict[str, str], *, comment: str) -> str:

@@ -6,13 +6,14 @@ R rows, C columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hanlin.core.errors import InputError
+from hanlin.models.grow_checks import EMBEDDINGS, LM_HEAD
+from hanlin.models.info import describe
 from hanlin.models.tensors import TensorSpec
-from hanlin.weights.lora import EMBEDDING, HEAD
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,8 @@ LAYER_PARTS = {
     "mlp.up_proj": "feed_forward.w3",
 }
 ROTATED = ("self_attn.q_proj", "self_attn.k_proj")  # rows in another order with Meta
+MOST = 2**31  # what a file has room for, and more than any model has
+ROPE_NUMBERS = {"rope_theta", "factor", "low_freq_factor", "high_freq_factor"}
 MULTIPLES = (256, 1024, 4096, 512, 128, 64, 32, 16, 8, 4, 2, 1)  # Meta's own first
 MULTIPLIERS = (None, 1.3, 1.5, 1.0)  # LLaMA-2 70B and LLaMA-3 have 1.3, LLaMA-3.2 1B has 1.5
 # The scaling of LLaMA-3.1, whose numbers are written into Meta's code.
@@ -82,19 +85,19 @@ class Llama:
             "mlp.gate_proj": (wide, hidden), "mlp.down_proj": (hidden, wide),
             "mlp.up_proj": (wide, hidden),
         }  # fmt: skip
-        shapes: dict[str, tuple[int, ...]] = {EMBEDDING: (self.vocab_size, hidden)}
+        shapes: dict[str, tuple[int, ...]] = {EMBEDDINGS: (self.vocab_size, hidden)}
         for layer in range(self.layers):
             for part in LAYER_PARTS:
                 shapes[f"model.layers.{layer}.{part}.weight"] = parts.get(part, (hidden,))
         shapes[NORM] = (hidden,)
         if not self.is_tied:
-            shapes[HEAD] = (self.vocab_size, hidden)
+            shapes[LM_HEAD] = (self.vocab_size, hidden)
         return shapes
 
 
 def meta_name(name: str) -> str:
     """Return what Meta calls a tensor of transformers' LLaMA."""
-    whole = {EMBEDDING: "tok_embeddings.weight", NORM: "norm.weight", HEAD: "output.weight"}
+    whole = {EMBEDDINGS: "tok_embeddings.weight", NORM: "norm.weight", LM_HEAD: "output.weight"}
     if name in whole:
         return whole[name]
     _, _, layer, part = name.removesuffix(".weight").split(".", 3)
@@ -154,37 +157,59 @@ def llama_of_config(config: dict[str, Any], *, name: str) -> Llama:
             why="consolidated.NN.pth and params.json are the layout of LLaMA models",
             fix="give a LLaMA; --to hf works for every type of model",
         )
-    try:
-        hidden, heads = config["hidden_size"], config["num_attention_heads"]
-        model = Llama(
-            hidden_size=hidden,
-            layers=config["num_hidden_layers"],
-            heads=heads,
-            kv_heads=config.get("num_key_value_heads") or heads,
-            intermediate_size=config["intermediate_size"],
-            vocab_size=config["vocab_size"],
-            epsilon=config["rms_norm_eps"],
-            theta=float(rope_settings(config)["rope_theta"]),
-            scale=_scale(rope_settings(config), name=name),
-            max_length=config["max_position_embeddings"],
-            is_tied=bool(config.get("tie_word_embeddings")),
-        )
-    except KeyError as error:
-        raise InputError(
-            f"{name} has no key {error}",
-            why="the shape of the model cannot be told without it",
-            fix="copy or download config.json again",
-        ) from error
+    info, rope = describe(config, name=name), rope_settings(config, name=name)
+    model = Llama(
+        hidden_size=info.hidden_size,
+        layers=info.layers,
+        heads=info.heads,
+        kv_heads=info.kv_heads,
+        intermediate_size=info.intermediate_size,
+        vocab_size=info.vocab_size,
+        epsilon=number(config, "rms_norm_eps", name=name),
+        theta=float(rope["rope_theta"]),
+        scale=_scale(rope, name=name),
+        max_length=int(number(config, "max_position_embeddings", name=name)),
+        is_tied=info.is_tied,
+    )
     _refuse_variants(config, model, name=name)
     return model
 
 
-def rope_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the rotary settings of a `config.json`, of transformers 5 or of the older two keys."""
-    old = config.get("rope_scaling") or {}
+def rope_settings(config: dict[str, Any], *, name: str) -> dict[str, Any]:
+    """Return the rotary settings of a `config.json`, of transformers 5 or of the older two keys.
+
+    Raises:
+        InputError: they are of another type than transformers writes.
+    """
+    parts = [config.get(key) or {} for key in ("rope_scaling", "rope_parameters")]
+    for key, part in zip(("rope_scaling", "rope_parameters"), parts, strict=True):
+        if not isinstance(part, dict):
+            raise _damaged(f"{name}: {key} is {part!r}", "it must be a table of names and values")
+    old, new = parts
     kind = old.get("rope_type", old.get("type", "default"))
     base = {"rope_theta": config.get("rope_theta", 10_000.0), **old, "rope_type": kind}
-    return {**base, **(config.get("rope_parameters") or {})}
+    rope = {**base, **new}
+    for key in ROPE_NUMBERS & rope.keys():
+        number(rope, key, name=name)
+    return rope
+
+
+def number(settings: Mapping[str, Any], key: str, *, name: str) -> float:
+    """Return a number above 0 of a `config.json`; `name` is for the message.
+
+    Raises:
+        InputError: it is missing or something else.
+    """
+    value = settings.get(key)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < MOST:
+        return value
+    raise _damaged(
+        f"{name}: {key} is {value!r}", "it must be a number above 0, and not of billions"
+    )
+
+
+def _damaged(what: str, why: str) -> InputError:
+    return InputError(what, why=why, fix="copy or download config.json again")
 
 
 def _scale(rope: dict[str, Any], *, name: str) -> float | None:

@@ -23,32 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from hanlin.core.errors import InputError
-from hanlin.core.files import read_json
+from hanlin.models.grow_checks import EMBEDDINGS, LM_HEAD
 from hanlin.models.tensors import FLOATS, Checkpoint, TensorSpec, open_checkpoint
+from hanlin.weights.lora_config import CONFIG, cannot_merge, read_settings
 
-CONFIG, WEIGHTS, OLD_WEIGHTS = (
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "adapter_model.bin",
-)
+WEIGHTS, OLD_WEIGHTS = "adapter_model.safetensors", "adapter_model.bin"
 PREFIX = "base_model.model."
-EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 LORA_A, LORA_B, ROWS = ".lora_A.weight", ".lora_B.weight", ".token_adapter.trainable_tokens_delta"
 EMBEDDING_A, EMBEDDING_B = ".lora_embedding_A", ".lora_embedding_B"
 MAGNITUDE, ADDED_BIAS = ".lora_magnitude_vector", ".lora_B.bias"
 BASE_LAYER = re.compile(r"(\.token_adapter)?\.base_layer\.weight$")
-
-# Fields of adapter_config.json that leave the formulas above as they are, or choose among them by
-# tensors that are looked at. Any other field that is set may change them: it is refused.
-KNOWN = frozenset({
-    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "ensure_weight_tying",
-    "eva_config", "exclude_modules", "inference_mode", "init_lora_weights", "layers_pattern",
-    "layers_to_transform", "lora_alpha", "lora_bias", "lora_dropout", "megatron_core",
-    "modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern",
-    "revision", "runtime_config", "target_modules", "task_type", "trainable_token_indices",
-    "use_dora", "use_rslora", "velora_config",
-})  # fmt: skip
-PLAIN_INITS = (True, False, None, "gaussian", "orthogonal", "eva")  # others move the base weights
 
 
 @dataclass(frozen=True)
@@ -131,28 +115,8 @@ def open_adapter(folder: Path) -> Adapter:
             why=f"there is neither {WEIGHTS} nor {OLD_WEIGHTS}",
             fix="copy or download the missing file",
         )
-    config = read_json(folder / CONFIG)
-    _refuse_unknown_kinds(folder, config)
+    config = read_settings(folder)
     return Adapter(folder, config, files[0], open_checkpoint(files[0]))
-
-
-def _refuse_unknown_kinds(folder: Path, config: Mapping[str, Any]) -> None:
-    if config.get("peft_type") != "LORA":
-        raise _cannot_merge(folder, f"it is of the type {config.get('peft_type')!r}, not LORA")
-    if config.get("init_lora_weights") not in PLAIN_INITS:
-        how = config["init_lora_weights"]
-        raise _cannot_merge(folder, f"its start ({how!r}) took a part out of the base weights")
-    unknown = sorted(key for key, value in config.items() if key not in KNOWN and value)
-    if unknown:
-        raise _cannot_merge(folder, f"it sets {', '.join(unknown)}, which may change the formula")
-
-
-def _cannot_merge(folder: Path, why: str) -> InputError:
-    return InputError(
-        f"the adapter {folder} cannot be merged",
-        why=why,
-        fix="merge it with peft (PeftModel.merge_and_unload), or train a plain LoRA adapter",
-    )
 
 
 def plan_changes(
@@ -175,7 +139,7 @@ def plan_changes(
             continue  # the change that they are a part of brings them in
         target, change = _change_of(adapter, name)
         if target in changes:
-            raise _cannot_merge(adapter.folder, f"{target!r} is changed in two ways")
+            raise cannot_merge(adapter.folder, f"{target!r} is changed in two ways")
         if target not in base:
             raise _no_match(
                 adapter, f"the adapter changes {target!r}, which the base model does not have"
@@ -192,7 +156,7 @@ def is_apart(adapter: Adapter, changes: Mapping[str, Change]) -> bool:
     PEFT trains one matrix for both with `trainable_token_indices` and `ensure_weight_tying`, and
     may save it twice; all else gives one of the two, or each of them, a change of its own.
     """
-    embedding, head = changes.get(EMBEDDING), changes.get(HEAD)
+    embedding, head = changes.get(EMBEDDINGS), changes.get(LM_HEAD)
     if isinstance(embedding, Whole) and isinstance(head, Whole):
         pairs = zip(*(adapter.tensors.blocks(item.name) for item in (embedding, head)), strict=True)
         return any(not one.equal(other) for one, other in pairs)
@@ -210,7 +174,7 @@ def _is_part(name: str) -> bool:
 def _change_of(adapter: Adapter, name: str) -> tuple[str, Change]:
     """Return the base tensor that an adapter tensor belongs to, and the change."""
     if not name.startswith(PREFIX):
-        raise _cannot_merge(adapter.folder, f"its tensor {name!r} has an unknown name")
+        raise cannot_merge(adapter.folder, f"its tensor {name!r} has an unknown name")
     module = name.removeprefix(PREFIX)
     for end, a_end in ((LORA_B, LORA_A), (EMBEDDING_B, EMBEDDING_A)):
         if module.endswith(end):
@@ -226,19 +190,19 @@ def _change_of(adapter: Adapter, name: str) -> tuple[str, Change]:
     module = module.replace(".modules_to_save.", ".")  # peft before 0.6 kept this word
     module = re.sub(r"\.base_layer\.bias$", ".bias", module)
     if "lora_" in module or module.rpartition(".")[2] not in ("weight", "bias"):
-        raise _cannot_merge(adapter.folder, f"its tensor {name!r} is of an unknown kind")
+        raise cannot_merge(adapter.folder, f"its tensor {name!r} is of an unknown kind")
     return module, Whole(name)
 
 
 def _low_rank(adapter: Adapter, module: str, *, b: str, a_end: str) -> tuple[str, LowRank]:
     a = f"{PREFIX}{module}{a_end}"
     if a not in adapter.tensors.specs:
-        raise _cannot_merge(adapter.folder, f"{b!r} has no {a_end[1:].split('.')[0]} beside it")
+        raise cannot_merge(adapter.folder, f"{b!r} has no {a_end[1:].split('.')[0]} beside it")
     magnitude = _present(adapter, module + MAGNITUDE, module + MAGNITUDE + ".weight")
     if bool(magnitude) != bool(adapter.config.get("use_dora")):
         there = "holds" if magnitude else "lacks"
         says = bool(adapter.config.get("use_dora"))
-        raise _cannot_merge(
+        raise cannot_merge(
             adapter.folder, f"its file {there} DoRA's {MAGNITUDE[1:]} for {module!r}, but {CONFIG} "
             f"says use_dora: {str(says).lower()}",
         )  # fmt: skip
@@ -274,7 +238,7 @@ def _indices(adapter: Adapter, module: str) -> tuple[int, ...]:
     for key, rows in named.items():
         if (module == key or module.endswith(f".{key}")) and rows:
             return tuple(rows)
-    raise _cannot_merge(adapter.folder, f"{CONFIG} does not say which rows of {module!r} it holds")
+    raise cannot_merge(adapter.folder, f"{CONFIG} does not say which rows of {module!r} it holds")
 
 
 def _check_shape(adapter: Adapter, change: Change, spec: TensorSpec, *, may_grow: bool) -> None:
@@ -286,7 +250,7 @@ def _check_shape(adapter: Adapter, change: Change, spec: TensorSpec, *, may_grow
         )
     shapes = {name: item.shape for name, item in adapter.tensors.specs.items()}
     found, fits = _fit(change, shapes, spec)
-    if isinstance(change, Whole) and may_grow and spec.name in (EMBEDDING, HEAD):
+    if isinstance(change, Whole) and may_grow and spec.name in (EMBEDDINGS, LM_HEAD):
         fits = fits or (found[1:] == spec.shape[1:] and found[0] > spec.shape[0])
     own = change.weight if isinstance(change, LowRank | Rows) else None
     if fits and own is not None:
@@ -326,9 +290,9 @@ def _check_parts(adapter: Adapter, changes: Mapping[str, Change]) -> None:
             used |= {change.name, change.weight if isinstance(change, Rows) else None}
     alone = sorted(adapter.tensors.specs.keys() - used)
     if alone:
-        raise _cannot_merge(adapter.folder, f"{alone[0]!r} has no partner")
+        raise cannot_merge(adapter.folder, f"{alone[0]!r} has no partner")
     if not changes:
-        raise _cannot_merge(adapter.folder, f"{adapter.file.name} holds no tensors")
+        raise cannot_merge(adapter.folder, f"{adapter.file.name} holds no tensors")
 
 
 def _no_match(adapter: Adapter, what: str) -> InputError:

@@ -6,8 +6,8 @@ from diff_cases import killed, loaded, model, refusal, tuned, write
 
 from hanlin.core.errors import InputError
 from hanlin.core.files import sha256
-from hanlin.weights.additive import Options
-from hanlin.weights.recover import recover
+from hanlin.weights.diff.additive import Options
+from hanlin.weights.diff.recover import recover
 
 EMBEDDING = "model.embed_tokens.weight"
 

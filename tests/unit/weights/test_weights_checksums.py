@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from hanlin.core.errors import InputError
-from hanlin.weights.checksums import Digest, list_text, parse_list, read_lists
+from hanlin.weights.checksums import Digest, list_text, parse_list, read_list
 
 
 def test_lists_of_the_real_tools(tmp_path):
@@ -17,7 +17,7 @@ def test_lists_of_the_real_tools(tmp_path):
             done = subprocess.run(
                 [tool, flag, "权重.bin", "./b c.txt"], cwd=tmp_path, capture_output=True
             )
-            assert parse_list(done.stdout) == {
+            assert dict(parse_list(done.stdout)) == {
                 "权重.bin": Digest(kind, hashlib.new(kind, b"weights").hexdigest()),
                 "b c.txt": Digest(kind, hashlib.new(kind, b"").hexdigest()),
             }
@@ -25,9 +25,9 @@ def test_lists_of_the_real_tools(tmp_path):
 
 def test_comments_and_upper_case():
     digits = hashlib.md5(b"x").hexdigest()
-    assert parse_list(f"# made yesterday\n\n{digits.upper()} *x\r\n".encode()) == {
-        "x": Digest("md5", digits)
-    }
+    assert parse_list(f"# made yesterday\n\n{digits.upper()} *x\r\n".encode()) == [
+        ("x", Digest("md5", digits))
+    ]
 
 
 @pytest.mark.parametrize("data", [b"<html>", b"abc  file", b"\xff\xfe", b"0" * 64])
@@ -35,20 +35,21 @@ def test_what_is_no_list(data):
     assert parse_list(data) is None
 
 
-def test_the_first_list_of_a_folder_counts(tmp_path):
-    assert read_lists(tmp_path) == {}
-    (tmp_path / "checklist.chk").write_text(f"{'a' * 32}  x\n")
-    assert read_lists(tmp_path) == {"x": Digest("md5", "a" * 32)}
-    (tmp_path / "SHA256SUMS").write_text("what is this\n")
+def test_what_a_file_is_refused_for(tmp_path):
+    list_file = tmp_path / "SHA256SUMS"
+    list_file.write_text("what is this\n")
     with pytest.raises(InputError, match="SHA256SUMS is no list of digests") as caught:
-        read_lists(tmp_path)
+        read_list(list_file)
     assert "sha256sum" in caught.value.fix
+    list_file.write_text(f"{'a' * 32}  x\n{'b' * 32}  x\n")
+    with pytest.raises(InputError, match="has the digest of a file twice"):
+        read_list(list_file)
 
 
 def test_our_list_reads_as_one():
     text = list_text({"b": "b" * 64, "a": "a" * 64}, comment="owner/name")
     assert text.startswith("# owner/name\n" + "a" * 64 + "  a\n")
-    assert parse_list(text.encode()) == {"a": Digest("sha256", "a" * 64),
+    assert dict(parse_list(text.encode())) == {"a": Digest("sha256", "a" * 64),
                                          "b": Digest("sha256", "b" * 64)}  # fmt: skip
 
 

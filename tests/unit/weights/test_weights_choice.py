@@ -3,8 +3,8 @@
 import pytest
 
 from hanlin.core.errors import InputError
-from hanlin.weights.choice import choose
-from hanlin.weights.repository import RemoteFile
+from hanlin.weights.download.choice import choose
+from hanlin.weights.download.repository import RemoteFile
 
 
 def files(*names):

@@ -21,7 +21,7 @@ from hanlin.models.tiny import SAMPLE_TEXTS, make_tiny
 from hanlin.tokenization.bpe import train_byte_bpe
 from hanlin.tokenization.load import load as load_tokenizer
 from hanlin.tokenization.tiktoken import tiktoken_bytes
-from hanlin.weights.convert import Options, convert
+from hanlin.weights.convert.convert import Options, convert
 
 LLAMA_1 = params_of(n_kv_heads=None, vocab_size=96, norm_eps=1e-6)
 LLAMA_2 = params_of()
@@ -264,7 +264,7 @@ def test_nothing_is_overwritten_unless_asked_for(tmp_path, tiny):
 
 @pytest.mark.parametrize("to", ["hf", "meta"])
 def test_interrupted_conversion_goes_on_and_gives_the_same(tmp_path, tiny, to, monkeypatch):
-    monkeypatch.setattr("hanlin.weights.meta_write.BYTES_BETWEEN_NOTES", 30_000)
+    monkeypatch.setattr("hanlin.weights.convert.meta_write.BYTES_BETWEEN_NOTES", 30_000)
     options = Options(to, shards=2 if to == "meta" else 1, max_shard_bytes=50_000)
     convert(tiny, tmp_path / "whole", options)
     calls = 0
@@ -289,7 +289,7 @@ def test_interrupted_conversion_goes_on_and_gives_the_same(tmp_path, tiny, to, m
 
 
 def test_lost_file_of_an_interrupted_conversion_is_written_again(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr("hanlin.weights.meta_write.BYTES_BETWEEN_NOTES", 1)
+    monkeypatch.setattr("hanlin.weights.convert.meta_write.BYTES_BETWEEN_NOTES", 1)
 
     def stop(done, total, name):
         raise KeyboardInterrupt

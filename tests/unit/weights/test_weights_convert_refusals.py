@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.files import read_json, write_json
 from hanlin.models.tiny import make_tiny
-from hanlin.weights.convert import Options, convert
+from hanlin.weights.convert.convert import Options, convert
 
 LLAMA_2 = params_of()
 
@@ -133,7 +133,10 @@ def test_config_that_lacks_a_number(tmp_path, tiny):
     del config["num_hidden_layers"]
     write_json(tiny / "config.json", config)
     text = refusal(InputError, tiny, tmp_path / "out", Options("meta"))
-    assert "config.json has no key 'num_hidden_layers'" in text and "download config.json" in text
+    assert (
+        "config.json: the key 'num_hidden_layers' is missing" in text
+        and "download config.json" in text
+    )
 
 
 def test_hf_model_with_a_tensor_too_many(tmp_path, tiny):

@@ -9,8 +9,8 @@ from hanlin.core.files import read_json, write_json
 from hanlin.models.load import load_pair
 from hanlin.models.tensors import open_checkpoint
 from hanlin.models.tiny import make_tiny
-from hanlin.weights.dequantize import open_dequantized
-from hanlin.weights.merge import Config, merge
+from hanlin.weights.merge.dequantize import open_dequantized
+from hanlin.weights.merge.merge import Config, merge
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
 

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from hanlin.core.errors import ConfigError, InputError, MissingExtraError, ResourceError
 from hanlin.core.files import read_json, sha256
 from hanlin.models.tensors import open_checkpoint, tensor_sha256
-from hanlin.weights import diff_tensors
-from hanlin.weights.diff import make_diff
-from hanlin.weights.recover import recover
+from hanlin.weights.diff import tensors as diff_tensors
+from hanlin.weights.diff.diff import make_diff
+from hanlin.weights.diff.recover import recover
 
 
 @pytest.fixture

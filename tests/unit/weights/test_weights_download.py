@@ -15,10 +15,10 @@ from hub_server import COMMIT, serve
 
 from hanlin.core.errors import ConfigError, InputError, ResourceError, StageFailedError
 from hanlin.models.tiny import make_tiny
-from hanlin.weights import download as download_module
-from hanlin.weights.connection import Patience
-from hanlin.weights.download import download
-from hanlin.weights.listing import find_repository
+from hanlin.weights.download import download as download_module
+from hanlin.weights.download.connection import Patience
+from hanlin.weights.download.download import download
+from hanlin.weights.download.listing import find_repository
 
 QUICK = Patience(tries=4, wait_s=0.01, timeout_s=5)
 FILES = {
@@ -458,3 +458,10 @@ def test_the_official_client_gets_the_same_from_this_server(hub, tmp_path):
     download(find(hub[0]), tmp_path / "ours")
     theirs = {n: d for n, d in content(tmp_path / "theirs").items() if not n.startswith(".cache/")}
     assert content(tmp_path / "ours") == theirs == FILES
+
+
+def test_a_manifest_of_somebody_else_is_a_file_like_others(tmp_path):
+    make_tiny(tmp_path / "here")
+    (tmp_path / "here" / "tensors.json").write_text('{"tensors": ["a list of theirs"]}')
+    result = download(find_repository(str(tmp_path / "here")), tmp_path / "out")
+    assert {file["checked_by"] for file in result["files"]} == {"size"}

@@ -9,8 +9,8 @@ from hanlin.core.events import EventLog, read_events
 from hanlin.core.files import read_json, sha256
 from hanlin.core.stage import StageContext
 from hanlin.models.tiny import make_tiny
-from hanlin.weights.export import STAGE, Config, export_file, export_files
-from hanlin.weights.gguf_check import GgufCheck, require_agreement
+from hanlin.weights.gguf.check import GgufCheck, require_agreement
+from hanlin.weights.gguf.export import STAGE, Config, export_file, export_files
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ from hanlin.prompts.jinja import chat_template
 from hanlin.prompts.probe import prompt_record
 from hanlin.tokenization import sentencepiece
 from hanlin.tokenization.load import load
-from hanlin.weights import gguf_blocks
-from hanlin.weights.gguf import write_gguf
-from hanlin.weights.gguf_types import SIMPLE_TYPES
+from hanlin.weights.gguf import blocks as gguf_blocks
+from hanlin.weights.gguf.types import SIMPLE_TYPES
+from hanlin.weights.gguf.write import write_gguf
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +266,7 @@ def test_blocks_of_rows_are_put_together_right(copy, tmp_path, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hanlin.weights.gguf import write_gguf
+from hanlin.weights.gguf.write import write_gguf
 def step(done, total, text):
     if 2 * done > total:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -323,3 +323,29 @@ def test_tokenizer_that_the_manifest_does_not_name(copy, tmp_path):
     write_manifest(copy, tokenizer_sha256="0" * 64)
     with pytest.raises(InputError, match="is not the one that"):
         write_gguf(copy, tmp_path / "model.gguf", type="f16")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"max_position_embeddings": "long"}, "max_position_embeddings is 'long'"),
+        ({"rms_norm_eps": None}, "rms_norm_eps is None"),
+        ({"rope_parameters": "none"}, "rope_parameters is 'none'"),
+        ({"rope_theta": [1], "rope_parameters": None}, r"rope_theta is \[1\]"),
+        ({"num_hidden_layers": 10**30}, "num_hidden_layers is 1000"),
+        ({"hidden_size": True}, "hidden_size is True"),
+        ({"model_type": []}, r"is of the type '\[\]'"),
+    ],
+)
+def test_settings_of_another_type(copy, tmp_path, change, what):
+    write_json(copy / "config.json", {**read_json(copy / "config.json"), **change})
+    with pytest.raises(InputError, match=what) as caught:
+        write_gguf(copy, tmp_path / "model.gguf", type="f16")
+    assert caught.value.fix
+
+
+def test_settings_that_are_no_table(copy, tmp_path):
+    (copy / "config.json").write_text("[1]")
+    with pytest.raises(InputError, match=r"config\.json holds no settings") as caught:
+        write_gguf(copy, tmp_path / "model.gguf", type="f16")
+    assert caught.value.why == "it is a list, not a table of names and values"

@@ -11,7 +11,7 @@ from hanlin.models.load import load_model, load_pair
 from hanlin.models.tiny import make_tiny
 from hanlin.tokenization.load import load as load_tokenizer
 from hanlin.tokenization.sentencepiece import parse_model
-from hanlin.weights.convert import Options, convert
+from hanlin.weights.convert.convert import Options, convert
 
 PARAMS = params_of(vocab_size=400)
 NORMS, LENGTH = ("attention_norm", "ffn_norm"), 40

@@ -141,6 +141,30 @@ def test_adapters_that_cannot_be_merged(tmp_path, config, why):
 
 
 @pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"lora_alpha": None}, "lora_alpha: Input should be a valid number"),
+        ({"lora_alpha": "8"}, "lora_alpha: Input should be a valid number"),
+        ({"alpha_pattern": {"(": 4}}, "'(' is no regular expression"),
+        ({"trainable_token_indices": [1, -1]}, "trainable_token_indices: Input should be"),
+        ({"use_dora": "yes"}, "use_dora: Input should be a valid boolean"),
+    ],
+)
+def test_settings_of_another_type(tmp_path, config, why):
+    with pytest.raises(InputError, match="is no adapter's settings") as caught:
+        open_adapter(adapter(tmp_path, **config))
+    assert why in caught.value.why and "download" in caught.value.fix
+
+
+def test_settings_that_are_no_table(tmp_path):
+    folder = adapter(tmp_path)
+    (folder / "adapter_config.json").write_text("[1]")
+    with pytest.raises(InputError, match="is no adapter's settings") as caught:
+        open_adapter(folder)
+    assert caught.value.why == "it is a list, not a table of names and values"
+
+
+@pytest.mark.parametrize(
     ("shapes", "why"),
     [
         ({f"{Q}.lora_magnitude_vector": (4,)}, "has no partner"),

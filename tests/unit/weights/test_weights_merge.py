@@ -14,9 +14,9 @@ from hanlin.models.tiny import make_tiny
 from hanlin.prompts.formats import get_format
 from hanlin.prompts.probe import prompt_record
 from hanlin.tokenization.load import load
-from hanlin.weights.merge import STAGE, Config, merge
-from hanlin.weights.merge_check import LogitCheck, compare_logits, require_same
-from hanlin.weights.merge_inputs import open_inputs
+from hanlin.weights.merge.check import LogitCheck, compare_logits, require_same
+from hanlin.weights.merge.inputs import open_inputs
+from hanlin.weights.merge.merge import STAGE, Config, merge
 
 Q = "base_model.model.model.layers.0.self_attn.q_proj"
 

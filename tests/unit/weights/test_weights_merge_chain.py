@@ -8,7 +8,7 @@ from hanlin.core.errors import InputError
 from hanlin.core.files import write_json
 from hanlin.models.manifest import weights_sha256, write_manifest
 from hanlin.models.tiny import make_tiny
-from hanlin.weights.merge import Config, merge
+from hanlin.weights.merge.merge import Config, merge
 
 PREFIX = "base_model.model."
 Q = "model.layers.0.self_attn.q_proj"

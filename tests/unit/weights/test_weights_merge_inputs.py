@@ -16,9 +16,9 @@ from hanlin.models.tiny import make_tiny
 from hanlin.prompts.formats import get_format
 from hanlin.prompts.probe import prompt_record
 from hanlin.tokenization.load import load
-from hanlin.weights.merge import Config, merge
-from hanlin.weights.merge_check import check_merged
-from hanlin.weights.merge_inputs import open_inputs
+from hanlin.weights.merge.check import check_merged
+from hanlin.weights.merge.inputs import open_inputs
+from hanlin.weights.merge.merge import Config, merge
 
 PREFIX = "base_model.model."
 Q = f"{PREFIX}model.layers.0.self_attn.q_proj"
@@ -220,7 +220,7 @@ def test_two_prompt_formats_are_told(base, adapter, tmp_path, caplog):
 def test_without_memory_for_it_the_check_is_left_out_and_said(base, adapter, tmp_path, monkeypatch):
     run(base, adapter, tmp_path / "out")
     inputs = open_inputs(base, [[(adapter, 1.0)]], any_base=False, dequantize=False)
-    monkeypatch.setattr("hanlin.weights.merge_check.available_memory_bytes", lambda: 1_000_000_000)
+    monkeypatch.setattr("hanlin.weights.merge.check.available_memory_bytes", lambda: 1_000_000_000)
     reason = check_merged(inputs, tmp_path / "out", mode="auto")
     assert reason == "it needs 1.5 GB of memory, 1.0 GB are free"
     assert check_merged(inputs, tmp_path / "out", mode=True).is_ok

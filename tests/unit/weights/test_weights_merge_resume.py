@@ -10,13 +10,13 @@ from safetensors.torch import save_file
 from hanlin.core.errors import InputError
 from hanlin.core.files import sha256, write_json
 from hanlin.models.tiny import make_tiny
-from hanlin.weights.merge import Config, merge
+from hanlin.weights.merge.merge import Config, merge
 
 Q = "base_model.model.model.layers.0.self_attn.q_proj"
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from hanlin.weights.merge import Config, merge
+from hanlin.weights.merge.merge import Config, merge
 
 def kill(done, total, text):
     if done == 14:

@@ -16,7 +16,7 @@ from hanlin.models.tiny import SAMPLE_TEXTS, Architecture, make_tiny, new_llama
 from hanlin.prompts.formats import get_format
 from hanlin.prompts.probe import prompt_record
 from hanlin.tokenization.load import load
-from hanlin.weights.quantize import Options, quantize_model
+from hanlin.weights.quantize.quantize import Options, quantize_model
 
 HAS_BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None
 HAS_GPTQMODEL = importlib.util.find_spec("gptqmodel") is not None

@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 
 from hanlin.core.errors import ConfigError, InputError, MissingExtraError
 from hanlin.core.files import read_json, sha256, write_json
-from hanlin.weights import recover as recover_module
-from hanlin.weights.additive import Options
-from hanlin.weights.diff import make_diff
-from hanlin.weights.recover import recover
+from hanlin.weights.diff import recover as recover_module
+from hanlin.weights.diff.additive import Options
+from hanlin.weights.diff.diff import make_diff
+from hanlin.weights.diff.recover import recover
 
 BIG = "model.embed_tokens.weight"
 

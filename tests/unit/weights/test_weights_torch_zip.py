@@ -5,7 +5,7 @@ import zipfile
 import torch
 
 from hanlin.models.tensors import TensorSpec, raw_bytes
-from hanlin.weights.torch_zip import TorchFile
+from hanlin.weights.convert.torch_zip import TorchFile
 
 TENSORS = {
     "matrix": (torch.arange(35.0).reshape(5, 7), "F32"),

@@ -12,9 +12,9 @@ from hanlin.core.files import read_json, write_json
 from hanlin.models.manifest import write_manifest
 from hanlin.models.tensors import open_checkpoint, write_checkpoint
 from hanlin.models.tiny import make_tiny
-from hanlin.weights.convert import Options, convert
+from hanlin.weights.convert.convert import Options, convert
 from hanlin.weights.llama import LAYER_PARTS
-from hanlin.weights.verify import verify_checkpoint
+from hanlin.weights.verify.verify import verify_checkpoint
 
 NORM, UP = "model.norm.weight", "model.layers.1.mlp.up_proj.weight"
 

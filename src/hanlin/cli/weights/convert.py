@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hanlin.cli import console
-from hanlin.cli.options import Finite, force_option, json_option
+from hanlin.cli.options import force_option, json_option, max_shard_option
 
 place = click.Path(path_type=Path)
 
@@ -20,10 +20,7 @@ place = click.Path(path_type=Path)
     "--shards", type=click.IntRange(1), default=1, show_default=True, metavar="N",
     help="Files of Meta's layout, one for each GPU: 1, 2, 4 or 8.",
 )  # fmt: skip
-@click.option(
-    "--max-shard-gb", type=Finite(0, min_open=True), default=5.0, show_default=True,
-    help="Size of a file of the Hugging Face layout.",
-)  # fmt: skip
+@max_shard_option
 @click.option("--dtype", metavar="TYPE", help="float32, float16 or bfloat16; left out: as it is.")
 @click.option("--tokenizer", type=place, help="Tokenizer, if it is not in or beside IN.")
 @click.option(
@@ -48,8 +45,9 @@ def convert(  # noqa: PLR0913 - one argument for each option
     """Write the checkpoint IN in the layout of Hugging Face or of Meta to the folder OUT.
 
     IN is a folder of Hugging Face's layout (safetensors or pytorch_model.bin), a folder of Meta's
-    (params.json and consolidated.00.pth, ...), or a .bin file of llama2.c. No bit of a weight
-    changes unless --dtype is given. Given again after an interruption, it goes on.
+    (params.json and consolidated.00.pth, ...), a .bin file of llama2.c, or a run directory, whose
+    last model is taken. No bit of a weight changes unless --dtype is given. Given again after an
+    interruption, it goes on.
 
     \b
     Examples:
@@ -57,8 +55,8 @@ def convert(  # noqa: PLR0913 - one argument for each option
       hanlin weights convert my-model my-model-meta --to meta --shards 2
       hanlin weights convert stories260K.bin stories --to hf --tokenizer tok512.bin
     """
-    from hanlin.weights.convert import Options
-    from hanlin.weights.convert import convert as convert_weights
+    from hanlin.weights.convert.convert import Options
+    from hanlin.weights.convert.convert import convert as convert_weights
 
     options = Options(
         to=to,

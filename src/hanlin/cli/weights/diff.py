@@ -11,7 +11,7 @@ from hanlin.cli import console
 from hanlin.cli.options import force_option, json_option
 
 if TYPE_CHECKING:
-    from hanlin.weights.diff_manifest import Compression
+    from hanlin.weights.diff.manifest import Compression
 
 
 @click.command()
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 def diff(base: str, tuned: str, out: Path, compress: str, force: bool, as_json: bool) -> None:
     """Write to OUT what makes the model TUNED from the model BASE, without losing a bit.
 
-    BASE and TUNED are folders, files of weights or hub ids; their shards, their vocabulary sizes
-    and single types may differ. TUNED's other files (configs, tokenizer) go along. Given again
-    after an interruption, it goes on.
+    BASE and TUNED are folders, run directories (their last model is taken), files of weights or
+    hub ids; their shards, their vocabulary sizes and single types may differ. TUNED's other files
+    (configs, tokenizer) go along. Given again after an interruption, it goes on.
 
     \b
     Examples:
@@ -37,7 +37,7 @@ def diff(base: str, tuned: str, out: Path, compress: str, force: bool, as_json: 
       hanlin weights diff llama-2-13b-hf my-tuned-13b my-diff --compress none --json
     """
     from hanlin.core.meter import size_text
-    from hanlin.weights.diff import make_diff
+    from hanlin.weights.diff.diff import make_diff
 
     report = make_diff(
         base, tuned, out, compression=cast("Compression", compress), force=force,

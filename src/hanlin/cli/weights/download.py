@@ -43,8 +43,8 @@ def download(
       hanlin weights download https://models.example.org/llama-7b models/llama
     """
     from hanlin.core.meter import size_text
-    from hanlin.weights.download import download as fetch
-    from hanlin.weights.listing import find_repository
+    from hanlin.weights.download.download import download as fetch
+    from hanlin.weights.download.listing import find_repository
 
     repository = find_repository(repo, **where)
     result = fetch(

@@ -34,7 +34,7 @@ folder = click.Path(path_type=Path)
 def gguf(  # noqa: PLR0913 - one argument for each option
     model: str, out: Path, *, type_: str, check: bool, text: Path | None, force: bool, as_json: bool
 ) -> None:
-    """Write MODEL (a folder or a hub id) as the GGUF file OUT, for llama.cpp and its relatives.
+    """Write MODEL (a folder, a run directory or a hub id) as the GGUF file OUT, for llama.cpp.
 
     LLaMA, Mistral, Qwen2 and Qwen3 with their tokenizers, extended ones too. The file is loaded
     by llama.cpp and compared with the model: token ids, next tokens, bits per byte.
@@ -45,7 +45,7 @@ def gguf(  # noqa: PLR0913 - one argument for each option
       hanlin weights gguf runs/quickstart/merge/model model-q8_0.gguf --type q8_0 --force
       hanlin weights gguf my-model model-q4_k_m.gguf --type q4_k_m --text held-out.jsonl --json
     """
-    from hanlin.weights.export import export_file
+    from hanlin.weights.gguf.export import export_file
 
     result = export_file(
         model, out, type=type_, check=check, text=text, force=force, progress=console.progress()

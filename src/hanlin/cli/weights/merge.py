@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hanlin.cli import console
-from hanlin.cli.options import Finite, force_option, json_option
+from hanlin.cli.options import force_option, json_option, max_shard_option
 from hanlin.core.errors import ConfigError
 
 folder = click.Path(path_type=Path)
@@ -35,10 +35,7 @@ folder = click.Path(path_type=Path)
     "--dequantize", is_flag=True,
     help="Merge onto the rounded numbers of a BASE that bitsandbytes quantized.",
 )  # fmt: skip
-@click.option(
-    "--max-shard-gb", type=Finite(0, min_open=True), default=5.0, show_default=True,
-    help="Size of a file of weights.",
-)  # fmt: skip
+@max_shard_option
 @force_option
 @json_option
 def merge(  # noqa: PLR0913 - one argument for each option
@@ -71,8 +68,8 @@ def merge(  # noqa: PLR0913 - one argument for each option
       hanlin weights merge my-base chat merged --then law
     """
     from hanlin.core.config import ConfigSource, validate
-    from hanlin.weights.merge import Config
-    from hanlin.weights.merge import merge as merge_weights
+    from hanlin.weights.merge.merge import Config
+    from hanlin.weights.merge.merge import merge as merge_weights
 
     values = {
         "base": base,

@@ -42,8 +42,9 @@ def quantize(  # noqa: PLR0913 - one argument for each option
     model: str, out: Path, *, method: str, calibration: Path | None, rows: int, seq_len: int,
     group_size: int, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Write MODEL (a folder or a hub id of a float model) as a quantized checkpoint to OUT.
+    """Write MODEL as a quantized checkpoint to OUT.
 
+    MODEL is the folder of a float model, a run directory (its last model is taken) or a hub id.
     transformers loads it, and so does every command here. The file quantize.json in it says what
     it costs.
 
@@ -53,7 +54,7 @@ def quantize(  # noqa: PLR0913 - one argument for each option
       hanlin weights quantize my-model small --method int8 --calibration texts.jsonl --json
       hanlin weights quantize my-model small --method gptq --calibration texts.jsonl --force
     """
-    from hanlin.weights.quantize import Options, quantize_model
+    from hanlin.weights.quantize.quantize import Options, quantize_model
 
     options = Options(method, calibration, rows=rows, seq_len=seq_len, group_size=group_size)
     done = quantize_model(model, out, options=options, force=force, progress=console.progress())

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from hanlin.cli import console
-from hanlin.cli.options import force_option, json_option
+from hanlin.cli.options import force_option, json_option, max_shard_option
 
 if TYPE_CHECKING:
-    from hanlin.weights.additive import AdditiveRecovery, NewRows
+    from hanlin.weights.diff.additive import AdditiveRecovery, NewRows
 
 
 @click.command()
@@ -28,10 +28,7 @@ if TYPE_CHECKING:
     metavar="NUMBER",
     help="Additive diff: refuse a result whose values add up to another sum.",
 )
-@click.option(
-    "--max-shard-gb", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True,
-    help="Size of a file of weights.",
-)  # fmt: skip
+@max_shard_option
 @force_option
 @json_option
 def recover(  # noqa: PLR0913 - one argument for each option
@@ -59,8 +56,8 @@ def recover(  # noqa: PLR0913 - one argument for each option
       hanlin weights recover llama-7b-hf alpaca-7b-wdiff alpaca-7b --new-rows mean --json
     """
     from hanlin.core.meter import size_text
-    from hanlin.weights.additive import AdditiveRecovery, Options
-    from hanlin.weights.recover import recover as recover_model
+    from hanlin.weights.diff.additive import AdditiveRecovery, Options
+    from hanlin.weights.diff.recover import recover as recover_model
 
     options = Options(
         max_shard_bytes=int(max_shard_gb * 1e9),

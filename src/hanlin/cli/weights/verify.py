@@ -23,6 +23,8 @@ path = click.Path(path_type=Path)
 def verify(directory: Path, lists: tuple[Path, ...], as_json: bool) -> None:
     """Look for damage in DIR: a model (Hugging Face or Meta), an adapter, or a file with tensors.
 
+    Of a run directory, the last model is taken.
+
     Reads every tensor once and compares with tensors.json and lists of digests; looks for NaN and
     infinite values, empty tensors, several types, missing layers, a head that does not fit, and
     rows that do not fit the tokenizer. Nothing in PyTorch's .bin and .pth files is executed. Ends
@@ -35,8 +37,10 @@ def verify(directory: Path, lists: tuple[Path, ...], as_json: bool) -> None:
       hanlin weights verify zhixi-13b --list zhixi-13b.md5
     """
     from hanlin.core.errors import InputError
-    from hanlin.weights.verify import verify_checkpoint
+    from hanlin.models.runs import last_model
+    from hanlin.weights.verify.verify import verify_checkpoint
 
+    directory = last_model(directory)
     found = verify_checkpoint(directory, lists=lists, progress=console.progress())
     rows = [[finding.level, finding.where, finding.what] for finding in found.findings]
     digests = "digests compared" if found.has_digests else "no tensors.json to compare with"

@@ -1,0 +1,1 @@
+"""How does a checkpoint get from one layout to another, bit by bit the same?"""

@@ -1,0 +1,1 @@
+"""How is a tuned model given away without its base, and made whole again?"""

@@ -1,0 +1,1 @@
+"""How does a checkpoint get here whole, over any line?"""

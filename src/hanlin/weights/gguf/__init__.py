@@ -1,0 +1,1 @@
+"""How does a model become a file that llama.cpp runs?"""

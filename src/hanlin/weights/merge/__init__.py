@@ -1,0 +1,1 @@
+"""How do a base and its adapters become one model?"""

@@ -1,0 +1,1 @@
+"""Is a checkpoint whole, finite, and made for its tokenizer?"""
