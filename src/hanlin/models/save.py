@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hanlin.core.extras import require
-from hanlin.core.files import os_error
+from hanlin.core.files import os_error, read_json, write_json
 from hanlin.models.manifest import write_manifest
 from hanlin.tokenization.load import Tokenizer
 
@@ -58,6 +58,21 @@ def set_token_ids(model: Any, tokenizer: Tokenizer) -> None:  # noqa: ANN401 - a
         config.bos_token_id = tokenizer.bos_id
         config.eos_token_id = tokenizer.eos_id
         config.pad_token_id = tokenizer.pad_id
+
+
+def write_stop_ids(folder: Path, ids: Sequence[int]) -> None:
+    """Let other programs stop at each of several tokens: in a model's `generation_config.json`.
+
+    With one token nothing is written: it is the tokenizer's end token, which they know.
+
+    Raises:
+        ResourceError: the folder cannot be written.
+    """
+    if len(ids) < 2:
+        return
+    file = folder / "generation_config.json"
+    settings = read_json(file) if file.is_file() else {}
+    write_json(file, settings | {"eos_token_id": list(ids)})
 
 
 @contextmanager

@@ -35,6 +35,10 @@ class Lora(StrictModel):
     """The adapter counts alpha / rank times."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the adapter's inputs that is left out at random while training."""
+    use_rslora: bool = False
+    """Count the adapter alpha / sqrt(rank) times (Kalajdzievski 2023): larger ranks learn more."""
+    use_dora: bool = False
+    """Train direction and length of each column apart (DoRA, Liu et al. 2024); slower."""
     target_modules: list[str] | None = Field(default=None, min_length=1)
     """Names of the layers that get an adapter. None: all linear layers but lm_head."""
     grown_rows: Literal["train", "freeze"] = "train"
@@ -87,6 +91,8 @@ def add_lora(model: PreTrainedModel, lora: Lora, *, ids: Sequence[int], seed: in
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
         target_modules=lora.target_modules or "all-linear",
         trainable_token_indices=rows if ids else None,
     )

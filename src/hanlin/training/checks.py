@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.data.pack import IGNORED, PackedRows, Row
 from hanlin.data.store import TokenStore
+from hanlin.prompts.encode import stop_ids
+from hanlin.prompts.formats import get_format
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,9 +54,10 @@ def check_rows(rows: PackedRows, *, rows_of_model: int, eos: Tokenizer) -> None:
         InputError: one of these.
     """
     trained, has_end, highest = [], False, 0
+    ends = _end_ids(rows.store, eos)
     for row in _first_rows(rows):
         trained.append(int((row.labels != IGNORED).sum()))
-        has_end = has_end or bool((row.labels == eos.eos_id).any())
+        has_end = has_end or bool(np.isin(row.labels, ends).any())
         highest = max(highest, int(row.ids.max()))
     if highest >= rows_of_model:
         raise InputError(
@@ -67,10 +72,18 @@ def check_rows(rows: PackedRows, *, rows_of_model: int, eos: Tokenizer) -> None:
     if rows.store.has_mask and not has_end:
         raise InputError(
             f"no answer in the first {len(trained)} rows of {rows.store.path} ends with the end "
-            f"token {eos.piece_of(eos.eos_id)!r}",
+            f"token {' or '.join(repr(eos.piece_of(i)) for i in ends)}",
             why="the model would never learn to stop",
             fix="prepare the conversations again with a prompt format that trains the end token",
         )
+
+
+def _end_ids(store: TokenStore, tokenizer: Tokenizer) -> list[int]:
+    """Return the tokens that end an answer: those of the prompt format, where there is one."""
+    prompt = store.header.get("prompt")
+    if not prompt:
+        return [tokenizer.eos_id]
+    return list(stop_ids(get_format(prompt["format"]), tokenizer))
 
 
 def _first_rows(rows: PackedRows) -> Iterator[Row]:

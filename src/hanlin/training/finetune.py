@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import model_validator
 
 from hanlin.core.config import InputPath, ModelPath
 from hanlin.core.stage import Estimate, Outputs, Stage, StageContext
 from hanlin.training.adapters import Lora
-from hanlin.training.estimates import estimate_training, info_of, lora_parameters
+from hanlin.training.estimates import estimate_training, info_of
+from hanlin.training.methods import Method
 from hanlin.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
@@ -27,32 +30,53 @@ class Config(TrainingConfig):
     """The model to tune: a folder or a hub id."""
     store: InputPath
     """The token store that `prepare-chat` made with the model's tokenizer."""
-    method: Literal["lora", "full"] = "lora"
-    """Train an adapter beside frozen weights, or all weights."""
+    method: Method = "lora"
+    """Train an adapter beside frozen weights ("lora"), the frozen ones in 8 bits ("int8") or in 4
+    ("qlora"); or train all weights ("full")."""
     lora: Lora = Lora()
-    """The adapter, where the method is lora."""
+    """The adapter, where the method has one."""
+    init_from: InputPath | None = None
+    """An adapter whose weights this one starts with; what `lora` leaves out is taken from it. For
+    a new field or more data: mix old data in (`replay`) and probe both."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.init_from is not None and self.method == "full":
+            raise ValueError(
+                "init_from names an adapter, and the method is full: merge the adapter into the "
+                "model, or take another method"
+            )
+        return self
 
 
 def run(config: Config, context: StageContext) -> None:
     """Train and write `adapter` or `model`; after a kill, go on from the last checkpoint."""
-    from hanlin.models.load import load_pair, model_folder
+    from hanlin.models.load import model_folder
     from hanlin.models.manifest import read_manifest
     from hanlin.training import ranks
     from hanlin.training.adapters import add_lora, grown_ids
+    from hanlin.training.arguments import precision_of
     from hanlin.training.fit import fit
+    from hanlin.training.initial import load_adapter, lora_like
+    from hanlin.training.methods import load_for
     from hanlin.training.outcome import carried, finish, is_finished
 
-    output = "adapter" if config.method == "lora" else "model"
+    output = "model" if config.method == "full" else "adapter"
     if is_finished(context.out, output):
         return
     with ranks.together(config.processes):
-        model, tokenizer = load_pair(config.model)
+        precision = precision_of(config.schedule)
+        model, tokenizer = load_for(config.method, config.model, precision=precision)
         manifest = read_manifest(model_folder(config.model))
         fields = {**carried(manifest), "prompt": _prompt_of(config, tokenizer)}
         ids: list[int] = []
-        if config.method == "lora":
-            ids = grown_ids(config.lora, manifest, rows=tokenizer.vocab_size)
-            model = add_lora(model, config.lora, ids=ids, seed=context.stream("lora"))
+        if config.method != "full":
+            start = None if config.init_from is None else Path(config.init_from)
+            lora = config.lora if start is None else lora_like(start, config.lora)
+            ids = grown_ids(lora, manifest, rows=tokenizer.vocab_size)
+            model = add_lora(model, lora, ids=ids, seed=context.stream("lora"))
+            if start is not None:
+                load_adapter(model, start, base=model_folder(config.model), tokenizer=tokenizer)
         where = str(config.model)
         fit(model, tokenizer, store=config.store, config=config, context=context, where=where)
         if ranks.is_first():
@@ -92,15 +116,17 @@ def _write(
 ) -> None:
     from hanlin.models.load import model_folder
     from hanlin.models.manifest import weights_sha256, write_manifest
-    from hanlin.models.save import disk_errors, save_model
+    from hanlin.models.save import disk_errors, save_model, write_stop_ids
+    from hanlin.prompts.encode import stop_ids
     from hanlin.prompts.formats import get_format
     from hanlin.prompts.jinja import checked_chat_template
     from hanlin.training.adapters import save_adapter
 
     if config.method == "full":
         save_model(model, tokenizer, folder, **fields)
-        template = checked_chat_template(get_format(fields["prompt"]["format"]), tokenizer)
-        tokenizer.save(folder, chat_template=template)
+        format = get_format(fields["prompt"]["format"])
+        tokenizer.save(folder, chat_template=checked_chat_template(format, tokenizer))
+        write_stop_ids(folder, stop_ids(format, tokenizer))
         return
     hub_id = str(config.model) if config.model.is_hub_id else None
     base = model_folder(config.model)
@@ -112,7 +138,7 @@ def _write(
 
 def outputs(config: Config) -> Outputs:
     """Return what the method leaves."""
-    if config.method == "lora":
+    if config.method != "full":
         return {"adapter": ("adapter", "adapter")}
     return {"model": ("model", "model")}
 
@@ -122,8 +148,7 @@ def estimate(config: Config) -> Estimate:
     info = info_of(config.model)
     if info is None:
         return Estimate()
-    trained = lora_parameters(info, config.lora.rank) if config.method == "lora" else None
-    return estimate_training(info, config.schedule, trained_parameters=trained)
+    return estimate_training(info, config.schedule, method=config.method, rank=config.lora.rank)
 
 
 STAGE = Stage(

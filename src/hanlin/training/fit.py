@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from hanlin.core.stage import StageContext
 from hanlin.data.pack import PackedRows
+from hanlin.data.proportional import ProportionalRows
 from hanlin.data.store import TokenStore
 from hanlin.models.text_loss import measure
 from hanlin.tokenization.load import Tokenizer
@@ -43,11 +44,18 @@ def fit(
         StageFailedError: the training diverged.
     """
     schedule = config.schedule
-    order = context.stream("order")
-    rows = PackedRows(TokenStore.open(store), seq_len=schedule.seq_len, seed=order)
+    rows = _rows(TokenStore.open(store), config, seed=context.stream("order"))
     check_data(rows, model=model, tokenizer=tokenizer, where=where)
     probe = None
     if config.probe is not None:
         texts = read_probe_texts(config.probe)
         probe = partial(measure, texts=texts, tokenizer=tokenizer, seq_len=schedule.seq_len)
-    train(Job(model, rows, tokenizer.pad_id, schedule, config.processes, probe), context)
+    job = Job(model, rows, tokenizer.pad_id, schedule, config.processes, probe, config.trainer)
+    train(job, context)
+
+
+def _rows(store: TokenStore, config: TrainingConfig, *, seed: int) -> PackedRows:
+    seq_len = config.schedule.seq_len
+    if config.source_rows is None:
+        return PackedRows(store, seq_len=seq_len, seed=seed)
+    return ProportionalRows(store, seq_len=seq_len, seed=seed, rows_per_batch=config.source_rows)

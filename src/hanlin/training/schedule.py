@@ -31,6 +31,8 @@ class Schedule(StrictModel):
     """Micro-batches in a step, over all processes together: the step does not depend on them."""
     learning_rate: float = Field(default=3e-4, gt=0)
     """Highest learning rate."""
+    lora_plus_ratio: float = Field(default=1.0, ge=1)
+    """How much faster B of an adapter learns than A (LoRA+, Hayou et al. 2024, proposes 16)."""
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate goes on after the warm-up."""
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
@@ -43,8 +45,20 @@ class Schedule(StrictModel):
     """AdamW's decay rates of the two moments."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this norm."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Type of the matrix products; weights and optimizer stay in fp32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Type of the matrix products, and of weights that are not trained; trained weights and the
+    optimizer stay in fp32. "auto": bf16 on a GPU that has it, fp16 on an older one, else fp32."""
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """How attention is computed. flash_attention_2 (the package flash-attn, on a GPU, in 16 bits)
+    trains without any padding; "auto" is the model's own, in transformers mostly sdpa."""
+    optimizer: Literal["adamw", "adamw-8bit", "paged-adamw", "paged-adamw-8bit"] = "adamw"
+    """How AdamW's two moments are kept: in fp32 or in 8 bits; "paged" ones move to the processor's
+    memory when the GPU's is full (Dettmers et al. 2022 and 2023; bitsandbytes, on a GPU)."""
+    gradient_checkpointing: bool = False
+    """Compute the activations of each layer once more on the way back: a fraction of the memory,
+    about a third more time."""
+    neftune_alpha: Annotated[float, Field(gt=0)] | None = None
+    """Add noise of this strength to the embeddings while training (NEFTune, Jain et al. 2023)."""
     save_every: Annotated[int, Field(ge=1)] | None = None
     """Steps between checkpoints. None: ten in a run, and one every 500 steps at least."""
     log_every: int = Field(default=10, ge=1)

@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer
 
-from hanlin.core.errors import ConfigError, StageFailedError
+from hanlin.core.errors import StageFailedError
 from hanlin.core.stage import StageContext
-from hanlin.data.collate import collate, mask_dtype_for
+from hanlin.data.collate import collator_for
 from hanlin.models.save import disk_errors, quiet_transformers
 from hanlin.training import ranks, resume
 from hanlin.training.adapters import quiet_peft
+from hanlin.training.arguments import precision_of, training_arguments
+from hanlin.training.attention import autocast, training_attention
 from hanlin.training.callbacks import CheckpointKeeper, Recorder
+from hanlin.training.loss import chunked
+from hanlin.training.packing_check import check_packing
 from hanlin.training.schedule import Schedule
 
+PROBED_TOKENS = 128  # of the first row; enough to tell two ways to compute a loss apart
 Probe = Callable[[torch.nn.Module], dict[str, float]]
 
 
@@ -53,6 +58,7 @@ class Job:
         schedule: how long, how fast, in which portions.
         processes: how many processes share each step.
         probe: measures bits per byte by language, or None.
+        trainer: further arguments of transformers' Trainer.
     """
 
     model: PreTrainedModel
@@ -61,6 +67,7 @@ class Job:
     schedule: Schedule
     processes: int = 1
     probe: Probe | None = None
+    trainer: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(job: Job, context: StageContext) -> None:
@@ -71,25 +78,59 @@ def train(job: Job, context: StageContext) -> None:
 
     Raises:
         ConfigError: the schedule does not fit the data, the model or the machine.
-        StageFailedError: the loss or a gradient is no longer a number.
+        StageFailedError: the loss or a gradient is no longer a number, or the model's attention
+            does not keep packed documents apart.
     """
     schedule = job.schedule
     steps = schedule.total_steps(job.rows.rows_per_epoch)
     schedule.warmup(steps)
-    _check_machine(schedule)
     checkpoints = context.out / "checkpoints"
     if ranks.is_first():
         resume.clean(checkpoints)
     ranks.barrier()
     start = resume.latest(checkpoints)
+    base = causal_model(job.model)
     use_cache = job.model.config.use_cache
+    precision = precision_of(schedule)
     with deterministic(schedule.threads_of(job.processes)), quiet_transformers():
         trainer = _make_trainer(job, context, checkpoints, steps)
         trainer.tokens = start.tokens if start and ranks.is_first() else 0
-        with disk_errors(checkpoints), quiet_peft():
+        ids = torch.from_numpy(job.rows.row(0).ids[None, :PROBED_TOKENS])
+        with (
+            chunked(base, probe={"input_ids": ids.to(base.device), "use_cache": False}),
+            recomputing(base, is_on=schedule.gradient_checkpointing),
+            training_attention(base, schedule.attention, precision=precision),
+            disk_errors(checkpoints),
+            quiet_peft(),
+        ):
+            collator = collator_for(base, pad_id=job.pad_id, seq_len=schedule.seq_len)
+            with autocast(base, precision):
+                check_packing(job.model, job.rows, collator)
+            trainer.data_collator = collator
             trainer.train(resume_from_checkpoint=str(start.path) if start else None)
     job.model.config.use_cache = use_cache  # the Trainer turns it off for training
-    job.model.to("cpu")
+    if getattr(base, "quantization_method", None) is None:  # those stay where they are
+        job.model.to("cpu")
+
+
+def causal_model(model: Any) -> PreTrainedModel:  # noqa: ANN401 - a PeftModel or a PreTrainedModel
+    """Return the language model below an adapter, or the model itself."""
+    below = getattr(model, "get_base_model", None)
+    found: PreTrainedModel = model if below is None else below()
+    return found
+
+
+@contextmanager
+def recomputing(model: PreTrainedModel, *, is_on: bool) -> Iterator[None]:
+    """Compute the activations of each layer again on the way back, while the block runs."""
+    if not is_on:
+        yield
+        return
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        model.gradient_checkpointing_disable()
 
 
 @contextmanager
@@ -119,6 +160,19 @@ class StepTrainer(Trainer):
     lr_scheduler: LambdaLR | None
     tokens: int | torch.Tensor = 0
     """Tokens seen by this process, padding left out."""
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:  # noqa: ANN401
+        """Give every B of an adapter a learning rate of its own, where LoRA+ is asked for."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        ratio = self.schedule.lora_plus_ratio
+        of_b = {p for name, p in (model or self.model).named_parameters() if ".lora_B." in name}
+        for group in list(optimizer.param_groups) if ratio != 1.0 else []:
+            faster = [p for p in group["params"] if p in of_b]
+            if faster:
+                group["params"] = [p for p in group["params"] if p not in of_b]
+                rate = group["lr"] * ratio
+                optimizer.add_param_group({**group, "params": faster, "lr": rate})
+        return optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -187,14 +241,15 @@ def _make_trainer(job: Job, context: StageContext, checkpoints: Path, steps: int
     schedule = job.schedule
     trainer = StepTrainer(
         model=job.model,
-        args=_arguments(job, context, checkpoints, steps),
-        train_dataset=_RunRows(job.rows, steps * schedule.rows_per_step),
-        data_collator=partial(
-            collate,
-            pad_id=job.pad_id,
-            seq_len=schedule.seq_len,
-            mask_dtype=mask_dtype_for(job.model),
+        args=training_arguments(
+            schedule,
+            folder=checkpoints,
+            steps=steps,
+            processes=job.processes,
+            seed=context.stream("trainer"),
+            extra=job.trainer,
         ),
+        train_dataset=_RunRows(job.rows, steps * schedule.rows_per_step),
     )
     trainer.schedule, trainer.pad_id = schedule, job.pad_id
     trainer.remove_callback(PrinterCallback)
@@ -209,45 +264,3 @@ def _make_trainer(job: Job, context: StageContext, checkpoints: Path, steps: int
     )
     trainer.add_callback(recorder)
     return trainer
-
-
-def _arguments(job: Job, context: StageContext, checkpoints: Path, steps: int) -> TrainingArguments:
-    schedule = job.schedule
-    return TrainingArguments(
-        output_dir=str(checkpoints),
-        max_steps=steps,
-        per_device_train_batch_size=schedule.micro_batch_size,
-        gradient_accumulation_steps=schedule.accumulation_of(job.processes),
-        train_sampling_strategy="sequential",
-        remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        learning_rate=schedule.learning_rate,
-        weight_decay=schedule.weight_decay,
-        adam_beta1=schedule.betas[0],
-        adam_beta2=schedule.betas[1],
-        max_grad_norm=schedule.max_grad_norm,
-        optim="adamw_torch_fused",
-        bf16=schedule.precision == "bf16",
-        fp16=schedule.precision == "fp16",
-        seed=context.stream("trainer"),
-        save_strategy="steps",
-        save_steps=schedule.save_steps(steps),
-        logging_strategy="steps",
-        logging_steps=schedule.log_every,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to="none",
-        use_cpu=not torch.cuda.is_available(),
-        ddp_backend=None if job.processes == 1 or torch.cuda.is_available() else "gloo",
-        ddp_find_unused_parameters=False,
-    )
-
-
-def _check_machine(schedule: Schedule) -> None:
-    if schedule.precision == "fp16" and not torch.cuda.is_available():
-        raise ConfigError(
-            "precision fp16 needs a GPU, and torch sees none",
-            why="processors have no fast 16-bit float arithmetic",
-            fix="set schedule.precision to fp32 (or bf16 where the processor has AMX)",
-        )

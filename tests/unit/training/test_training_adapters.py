@@ -12,7 +12,7 @@ from hanlin.models.tensors import open_checkpoint
 from hanlin.training import finetune
 from hanlin.training.adapters import Lora, add_lora, grown_ids, save_adapter
 from hanlin.training.saved_adapter import check_saved, digest
-from hanlin.weights.merge import Config, merge
+from hanlin.weights.merge.merge import Config, merge
 from training_world import run_stage
 
 
