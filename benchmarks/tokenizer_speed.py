@@ -3,110 +3,83 @@
     python benchmarks/tokenizer_speed.py [ROUNDS]
 
 The same files in one run, ours and the bare library in turn, A B A B; MB of UTF-8 text a second.
-Bare means what a short script would do: `sentencepiece` with the same options on the lines of the
-files, `tokenizers` with the same words and alphabet. Data from HANLIN_DATA (../shared/data).
+Bare is what a short script does, see `tokenizer_bare.py`: the same options on the same lines, and
+what is trained and encoded is shown to be the same. Training is measured as whole commands, start
+and imports included, encoding inside one process. Data from HANLIN_DATA (../shared/data).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import sentencepiece as spm
+import tokenizer_bare
 import tokenizers
+from tokenizer_bare import BYTE_LEVEL_VOCAB, SENTENCEPIECE_VOCAB
 
 from hanlin.core import environment
 from hanlin.core.files import write_json
-from hanlin.tokenization.bpe import STYLES, train_byte_bpe
 from hanlin.tokenization.extend import Config, extend_files
 from hanlin.tokenization.load import load
-from hanlin.tokenization.texts import read_many
-from hanlin.tokenization.train import Training, train_sentencepiece
 
 DATA = Path(os.environ.get("HANLIN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CORPUS = DATA / "corpus"
 FEW = [CORPUS / "novel_hongloumeng.txt", CORPUS / "en_wiki_demo.txt"]
 MANY = [*FEW, CORPUS / "laws_zh.jsonl", CORPUS / "en_tinyshakespeare.txt"]
-TRAINED = {"sp-bpe": MANY, "unigram": FEW, "byte-bpe": MANY}  # a unigram model takes long
-VOCAB_SIZE = 8_000
+TRAINED = {"sp-bpe": MANY, "unigram": FEW[:1], "byte-bpe": FEW}  # the latter two take long
 RESULT = Path(__file__).parent / "results" / "tokenizer_speed.json"
 
 Work = Callable[[], object]
 
 
-def bare_lines(files: list[Path]) -> Iterator[str]:
-    """Yield what a script reads: lines, or the "text" of JSON lines."""
-    for file in files:
-        with file.open(encoding="utf-8") as stream:
-            for line in stream:
-                text = json.loads(line)["text"] if file.suffix == ".jsonl" else line.rstrip("\n")
-                if text.strip():
-                    yield text
-
-
-def texts(kind: str) -> Iterator[str]:
-    """Yield the training texts as `hanlin tokenizer train` does."""
-    return (row.text for row in read_many(TRAINED[kind]))
-
-
 def train_ours(kind: str, folder: Path) -> Work:
     """Return the work of training one type of tokenizer, up to a folder that transformers loads."""
-    if kind == "byte-bpe":
-        return lambda: train_byte_bpe(texts(kind), vocab_size=VOCAB_SIZE, out=folder)
-    training = Training(model_type=kind.removeprefix("sp-"))
-    return lambda: train_sentencepiece(
-        texts(kind), vocab_size=VOCAB_SIZE, out=folder, training=training
-    )
+    size = BYTE_LEVEL_VOCAB if kind == "byte-bpe" else SENTENCEPIECE_VOCAB
+    options = ["--type", kind, "--vocab-size", str(size), "--out", str(folder), "--force"]
+    command = [sys.executable, "-m", "hanlin", "-q", "tokenizer", "train"]
+    return lambda: call([*command, *map(str, TRAINED[kind]), *options])
 
 
 def train_bare(kind: str, folder: Path) -> Work:
     """Return the same by the library alone, up to its own file."""
-    if kind == "byte-bpe":
-        return lambda: bare_byte_bpe(TRAINED[kind], folder)
-    options = {
-        "model_prefix": str(folder / "m"), "vocab_size": VOCAB_SIZE, "num_threads": 1,
-        "model_type": kind.removeprefix("sp-"), "character_coverage": 1.0, "byte_fallback": True,
-        "normalization_rule_name": "identity", "remove_extra_whitespaces": False,
-        "split_digits": True, "allow_whitespace_only_pieces": True, "minloglevel": 2,
-        "max_sentence_length": 1_000_000,  # else it leaves out long lines, which we read
-    }  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    return lambda: spm.SentencePieceTrainer.train(
-        sentence_iterator=bare_lines(TRAINED[kind]), **options
-    )
+    command = [sys.executable, tokenizer_bare.__file__, kind, str(folder)]
+    return lambda: call([*command, *map(str, TRAINED[kind])])
 
 
-def bare_byte_bpe(files: list[Path], folder: Path) -> None:
-    """Train a byte-level BPE with LLaMA 3's words by `tokenizers`."""
-    pre = tokenizers.pre_tokenizers
-    made = tokenizers.Tokenizer(tokenizers.models.BPE(ignore_merges=True))
-    made.pre_tokenizer = pre.Sequence([
-        pre.Split(tokenizers.Regex(STYLES["llama3"].words), behavior="isolated"),
-        pre.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])  # fmt: skip
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE, show_progress=False, initial_alphabet=pre.ByteLevel.alphabet()
-    )
-    made.train_from_iterator(bare_lines(files), trainer)
-    folder.mkdir(parents=True, exist_ok=True)
-    made.save(str(folder / "m.json"))
+def call(command: list[str]) -> None:
+    """Run a command to its end."""
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def encode_pairs(folder: Path) -> dict[str, tuple[Work, Work]]:
-    """Return the works of encoding, ours and bare, by a name; each pair gives the same ids."""
-    rows = list(bare_lines(MANY))
+def pieces(folder: Path) -> list[str]:
+    """Return the entries of a tokenizer, special tokens of a byte-level one left out."""
+    spm_file = next(folder.glob("*.model"), None)
+    if spm_file is not None:
+        model = spm.SentencePieceProcessor(model_file=str(spm_file))
+        return [model.id_to_piece(index) for index in range(model.vocab_size())]
+    file = folder / "m.json" if (folder / "m.json").exists() else folder / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    special = {token["content"] for token in content["added_tokens"]}
+    return [text for text in content["model"]["vocab"] if text not in special]
+
+
+def encode_pairs(folder: Path, rows: list[str]) -> dict[str, tuple[Work, Work]]:
+    """Return the works of encoding, ours and bare, by a name; each pair gives the same ids.
+
+    The unigram and the byte-level tokenizer are those in the folder, made by `measure_training`.
+    """
     llama = DATA / "tokenizers" / "llama" / "tokenizer.model"
     chinese = str(DATA / "tokenizers" / "chinese_sp.model")
     extend_files(Config(base=str(llama), pieces=chinese), folder=folder / "extended")
-    train_ours("unigram", folder / "unigram")()
-    train_ours("byte-bpe", folder / "byte-bpe")()
     pairs: dict[str, tuple[Work, Work]] = {}
     files = {"llama": llama} | {
         name: folder / name / "tokenizer.model" for name in ("extended", "unigram")
@@ -155,18 +128,28 @@ def seconds(work: Work) -> float:
     return time.perf_counter() - started
 
 
-def size_mb(files: list[Path]) -> float:
-    """Return the UTF-8 text in files, in MB."""
-    return sum(len(line.encode()) for line in bare_lines(files)) / 1e6
+def size_mb(rows: Iterable[str]) -> float:
+    """Return the UTF-8 text in rows, in MB."""
+    return sum(len(row.encode()) for row in rows) / 1e6
+
+
+def measure_training(kind: str, folder: Path, rounds: int) -> dict[str, Any]:
+    """Measure the training of one kind, and see that both sides made the same pieces."""
+    ours, bare = folder / kind, folder / f"bare-{kind}"
+    megabytes = size_mb(tokenizer_bare.rows(TRAINED[kind]))
+    row = measure(train_ours(kind, ours), train_bare(kind, bare), megabytes=megabytes,
+                  rounds=rounds)  # fmt: skip
+    assert pieces(ours) == pieces(bare), kind
+    return row
 
 
 def table(result: dict[str, Any]) -> str:
     """Return the measurements as a Markdown table."""
     lines = ["| work | Hanlin MB/s | bare library MB/s | ratio |", "|---|---|---|---|"]
-    for group in ("train", "encode"):
+    for group, name_of_group in (("train", "train, whole command"), ("encode", "encode")):
         for name, row in result[group].items():
             lines.append(
-                f"| {group}: {name} | {row['hanlin_mb_per_s']} | {row['bare_mb_per_s']} | "
+                f"| {name_of_group}: {name} | {row['hanlin_mb_per_s']} | {row['bare_mb_per_s']} | "
                 f"{row['ratio_median']} |"
             )
     return "\n".join(lines) + "\n"
@@ -178,16 +161,11 @@ def main() -> None:
     result: dict[str, Any] = {"machine": environment.describe(), "rounds": rounds}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        result["train"] = {
-            kind: measure(
-                train_ours(kind, folder / "ours"), train_bare(kind, folder / "bare"),
-                megabytes=size_mb(TRAINED[kind]), rounds=rounds,
-            )
-            for kind in TRAINED
-        }  # fmt: skip
+        result["train"] = {kind: measure_training(kind, folder, rounds) for kind in TRAINED}
+        rows = list(tokenizer_bare.rows(MANY))[::2]
         result["encode"] = {
-            name: measure(*pair, megabytes=size_mb(MANY), rounds=rounds)
-            for name, pair in encode_pairs(folder).items()
+            name: measure(*pair, megabytes=size_mb(rows), rounds=rounds)
+            for name, pair in encode_pairs(folder, rows).items()
         }
     write_json(RESULT, result)
     RESULT.with_suffix(".md").write_text(table(result), encoding="utf-8")

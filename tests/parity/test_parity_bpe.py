@@ -10,7 +10,7 @@ from hanlin.models.tiny import SAMPLE_TEXTS, Architecture, new_llama
 from hanlin.tokenization.bpe import train_byte_bpe
 from hanlin.tokenization.bpe_extend import extend_byte_bpe
 from hanlin.tokenization.load import load
-from hanlin.weights.gguf import write_gguf
+from hanlin.weights.gguf.write import write_gguf
 
 ENGLISH, CHINESE = SAMPLE_TEXTS[:5], SAMPLE_TEXTS[5:]
 

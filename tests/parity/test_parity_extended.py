@@ -11,7 +11,7 @@ from hanlin.tokenization import sentencepiece
 from hanlin.tokenization.extend import Config, extend_files
 from hanlin.tokenization.load import load
 from hanlin.tokenization.texts import read_texts
-from hanlin.weights.gguf import write_gguf
+from hanlin.weights.gguf.write import write_gguf
 
 pytestmark = pytest.mark.real_data
 NOVEL, LAWS = "novel_hongloumeng.txt", "laws_zh.jsonl"

@@ -6,7 +6,7 @@ from hanlin.tokenization import sentencepiece
 from hanlin.tokenization.extend import Config, extend_files
 from hanlin.tokenization.fertility import measure
 from hanlin.tokenization.load import load
-from hanlin.tokenization.texts import read_all
+from hanlin.tokenization.texts import read_texts
 from hanlin.tokenization.train import train_sentencepiece
 
 TEXTS = [
@@ -68,8 +68,8 @@ def test_llama_with_chinese_pieces(real_data, tmp_path):
     config = Config(base=str(base), pieces=str(real_data / "tokenizers" / "chinese_sp.model"))
     report, _ = extend_files(config, folder=tmp_path / "extended")
     assert report["added"] > 15_000
-    english = [row.text for row in read_all([real_data / "corpus" / "en_c4_demo.jsonl"])][:100]
-    chinese = [row.text for row in read_all([real_data / "corpus" / "wikipedia_zh_extracts.jsonl"])]
+    english = [row.text for row in read_texts(real_data / "corpus" / "en_c4_demo.jsonl")][:100]
+    chinese = [row.text for row in read_texts(real_data / "corpus" / "wikipedia_zh_extracts.jsonl")]
     before, after = load(base), load(tmp_path / "extended")
     check(tmp_path / "extended", [*TEXTS, *english, *chinese[:100]])
     assert [after.piece_of(i) for i in range(32000)] == [before.piece_of(i) for i in range(32000)]

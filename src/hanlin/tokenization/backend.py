@@ -10,28 +10,40 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hanlin.core.extras import require
 from hanlin.tokenization import sentencepiece
 from hanlin.tokenization.sentencepiece import SPACE
 from hanlin.tokenization.sentencepiece_json import NEVER
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Plain text to ids, for one text or for many on all cores."""
+    """Plain text to ids, for one text or for many on all cores; or to int32 arrays."""
 
     one: Callable[[str], list[int]]
     many: Callable[[list[str]], list[list[int]]]
+    arrays: Callable[[list[str]], list[npt.NDArray[np.int32]]]
 
 
 def sentencepiece_encoder(model: Any) -> Encoder:  # noqa: ANN401 - a ModelProto
     """Return an encoder that is SentencePiece itself."""
     processor = sentencepiece.processor(model, dummy_prefix=False)
-    return Encoder(one=processor.encode, many=processor.encode)
+    array = getattr(processor, "encode_as_numpy", None)  # since SentencePiece 0.2.3
+
+    def arrays(texts: list[str]) -> list[npt.NDArray[np.int32]]:
+        import numpy as np
+
+        return [array(t) if array else np.array(processor.encode(t), np.int32) for t in texts]
+
+    return Encoder(one=processor.encode, many=processor.encode, arrays=arrays)
 
 
 def tokenizers_encoder(content: Json) -> Encoder:
@@ -46,7 +58,12 @@ def tokenizers_encoder(content: Json) -> Encoder:
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    return Encoder(one=one, many=many)
+    def arrays(texts: list[str]) -> list[npt.NDArray[np.int32]]:
+        import numpy as np
+
+        return [np.array(ids, np.int32) for ids in many(texts)]
+
+    return Encoder(one=one, many=many, arrays=arrays)
 
 
 def build(content: Json) -> Any:  # noqa: ANN401 - a tokenizers.Tokenizer

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hanlin.core.config import looks_like_hub_id
 from hanlin.core.errors import InputError
 from hanlin.core.extras import require
 
@@ -35,6 +34,8 @@ def local_folder(path: str | Path, *, files: Sequence[str], purpose: str) -> Pat
     folder = Path(path).expanduser()
     if folder.exists():
         return folder
+    from hanlin.core.config import looks_like_hub_id  # pydantic takes longer than loading
+
     if not looks_like_hub_id(str(path)):
         raise InputError(
             f"{path} does not exist",

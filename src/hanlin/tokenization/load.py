@@ -22,6 +22,8 @@ from hanlin.tokenization import backend, sentencepiece, sentencepiece_json
 from hanlin.tokenization.hub import TOKENIZER_FILES, local_folder
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from transformers import PreTrainedTokenizerBase
 
 BEGIN_NAMES = ("<s>", "<|begin_of_text|>")
@@ -70,22 +72,27 @@ class Tokenizer:
         """
         if not text:
             return []
-        ids: list[int] = self.encoder.one(self._lead(at_start) + text)
+        ids: list[int] = self.encoder.one(self._dummy_space + text if at_start else text)
         return ids
 
     def encode_batch(self, texts: Sequence[str], *, at_start: bool) -> list[list[int]]:
         """Return the ids of each of many texts, as `encode` does; faster, on all cores."""
-        lead = self._lead(at_start)
-        return self.encoder.many([lead + text if text else "" for text in texts])
+        return self.encoder.many(self._begun(texts, at_start))
 
-    def _lead(self, at_start: bool) -> str:
-        """Return the dummy space, which no backend puts by itself."""
-        return " " if at_start and self._has_prefix else ""
+    def encode_arrays(self, texts: Sequence[str], *, at_start: bool) -> list[npt.NDArray[np.int32]]:
+        """Return the ids of each of many texts as arrays; SentencePiece does it in one thread."""
+        return self.encoder.arrays(self._begun(texts, at_start))
+
+    def _begun(self, texts: Sequence[str], at_start: bool) -> list[str]:
+        """Return the texts with the dummy space, where one is wanted."""
+        if at_start and self._dummy_space:
+            return [self._dummy_space + text if text else "" for text in texts]
+        return list(texts)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids made with `at_start=True`; special tokens are left out."""
         text = self.decode_continuation(ids)
-        return text[1:] if self._has_prefix and text.startswith(" ") else text
+        return text.removeprefix(self._dummy_space)
 
     def decode_continuation(self, ids: Iterable[int]) -> str:
         """Return the text of ids made with `at_start=False`; special tokens are left out."""
@@ -98,6 +105,10 @@ class Tokenizer:
     def piece_of(self, token_id: int) -> str:
         """Return the entry's text as the vocabulary has it (`▁` is a space)."""
         return self._pieces[token_id]
+
+    def special_id(self, name: str) -> int | None:
+        """Return the id of a special token, which no text gives; None where there is none."""
+        return self._special_ids.get(name)
 
     def is_byte(self, token_id: int) -> bool:
         """Tell whether an id is a byte of a character that has no piece of its own."""
@@ -160,8 +171,9 @@ class Tokenizer:
             write_atomic(folder / "tokenizer.model", self.spm_model)
 
     @cached_property
-    def _has_prefix(self) -> bool:
-        return backend.has_prefix(self._content)
+    def _dummy_space(self) -> str:
+        """The space before every text, "" where there is none; no backend puts it by itself."""
+        return " " if backend.has_prefix(self._content) else ""
 
     @cached_property
     def encoder(self) -> backend.Encoder:
@@ -178,6 +190,10 @@ class Tokenizer:
     @cached_property
     def _pieces(self) -> dict[int, str]:
         return {index: text for text, index in self.vocabulary.items()}
+
+    @cached_property
+    def _special_ids(self) -> dict[str, int]:
+        return backend.special_tokens(self._content)
 
     @cached_property
     def _byte_ids(self) -> frozenset[int]:
@@ -312,10 +328,17 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
-            settings |= read_json(folder / name)
+            found = read_json(folder / name)
+            if not isinstance(found, dict):
+                raise InputError(
+                    f"{folder / name} holds no settings",
+                    why=f"it is a {type(found).__name__}, not a table of names and values",
+                    fix="copy or download the file again, or remove it",
+                )
+            settings |= found
     template = folder / "chat_template.jinja"
     if template.is_file():
-        settings["chat_template"] = _read_bytes(template).decode("utf-8")
+        settings["chat_template"] = _read_bytes(template).decode("utf-8", errors="replace")
     return settings
 
 

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hanlin.core.errors import InputError
 from hanlin.tokenization import sentencepiece
 from hanlin.tokenization.equal_scores import formable, merges_itself, score_above
 from hanlin.tokenization.foreign import ForeignCharacters
 from hanlin.tokenization.sentencepiece import CONTROL, NORMAL, SPACE, UNUSED, USER_DEFINED
 from hanlin.tokenization.sentencepiece_json import tied
+from hanlin.tokenization.special_tokens import missing_names, reserved_names
 
 
 @dataclass(frozen=True)
@@ -130,25 +130,17 @@ def with_special_tokens(
         InputError: a name is an ordinary piece, whose texts would change.
     """
     types = {piece.piece: piece.type for piece in model.pieces}
-    missing = [name for name in dict.fromkeys(names) if name not in types]
-    for name in names:
-        if types.get(name, CONTROL) not in (CONTROL, USER_DEFINED):
-            raise InputError(
-                f"{name!r} cannot become a special token",
-                why="it is an ordinary piece of the tokenizer, which texts use",
-                fix="choose another name, for example <|" + name.strip("<|>") + "|>",
-            )
-    padded = -(len(model.pieces) + len(missing)) % pad_to_multiple
-    taken = {*types, *missing}
-    reserved = (f"<|reserved_{number}|>" for number in range(len(taken) + padded))
-    filling = [name for name in reserved if name not in taken][:padded]
+    special = [text for text, kind in types.items() if kind in (CONTROL, USER_DEFINED)]
+    missing = missing_names(names, special=special, entries=types)
+    count = -(len(model.pieces) + len(missing)) % pad_to_multiple
+    filling = reserved_names(count, taken={*types, *missing})
     changed = sentencepiece.empty_model()
     changed.CopyFrom(model)
     for name, kind in [*((n, CONTROL) for n in missing), *((n, UNUSED) for n in filling)]:
         changed.pieces.add(piece=name, score=0.0, type=kind)
     if missing or filling:
         changed.trainer_spec.vocab_size = len(changed.pieces)
-    return changed, len(missing), padded
+    return changed, len(missing), len(filling)
 
 
 def is_foreign(text: str, foreign: ForeignCharacters) -> bool:

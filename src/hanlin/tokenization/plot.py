@@ -62,7 +62,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     # No date and no version of the library: the same comparison gives the same bytes.
     metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     data = io.BytesIO()
-    with matplotlib.rc_context({"font.family": _fonts(), "svg.hashsalt": "hanlin"}):
+    with matplotlib.rc_context({"font.family": plot_fonts(), "svg.hashsalt": "hanlin"}):
         height = 1.6 + 0.22 * (len(bars) + len(groups))
         figure = figures.Figure(figsize=(10, height), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
@@ -126,7 +126,8 @@ def _legend(figure: Any, colors: dict[str, str]) -> None:  # noqa: ANN401 - of m
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
 
 
-def _fonts() -> list[str]:
+def plot_fonts() -> list[str]:
+    """Return font families of which one has the characters of Chinese and Japanese names."""
     manager = require("matplotlib.font_manager", extra="plot", purpose="drawing a plot")
     installed = {font.name for font in manager.fontManager.ttflist}
     return ["DejaVu Sans", *(name for name in WIDE_FONTS if name in installed)]

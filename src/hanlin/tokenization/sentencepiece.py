@@ -134,6 +134,6 @@ def shortest_processor(model: Any) -> Any:  # noqa: ANN401 - a SentencePieceProc
     return processor(free)
 
 
-def ids_of_type(model: Any, kind: int) -> list[int]:  # noqa: ANN401 - a ModelProto
-    """Return the ids of all pieces of one type, for example CONTROL."""
-    return [index for index, piece in enumerate(model.pieces) if piece.type == kind]
+def ids_of_type(model: Any, *kinds: int) -> list[int]:  # noqa: ANN401 - a ModelProto
+    """Return the ids of all pieces of one type or of several, for example CONTROL."""
+    return [index for index, piece in enumerate(model.pieces) if piece.type in kinds]

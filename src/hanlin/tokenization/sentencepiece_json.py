@@ -50,9 +50,7 @@ def tokenizer_json(model: Any) -> dict[str, Any]:  # noqa: ANN401 - a ModelProto
             could not be turned back.
     """
     _refuse_lossy(model)
-    special = [*ids_of_type(model, UNKNOWN), *ids_of_type(model, CONTROL)]
-    special += ids_of_type(model, UNUSED)
-    symbols = ids_of_type(model, USER_DEFINED)
+    special = set(ids_of_type(model, UNKNOWN, CONTROL, UNUSED))
     normalizers: list[dict[str, Any]] = [
         {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
     ]
@@ -71,8 +69,8 @@ def tokenizer_json(model: Any) -> dict[str, Any]:  # noqa: ANN401 - a ModelProto
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            _added_token(model, index, is_special=index not in symbols)
-            for index in sorted([*special, *symbols])
+            _added_token(model, index, is_special=index in special)
+            for index in ids_of_type(model, UNKNOWN, CONTROL, UNUSED, USER_DEFINED)
         ],
         "normalizer": {"type": "Sequence", "normalizers": normalizers},
         "pre_tokenizer": splitter,
@@ -199,12 +197,11 @@ def merges_of(model: Any) -> list[Merge]:  # noqa: ANN401 - a ModelProto
     the pair was cut; so every cut of a piece into two pieces is a merge, in order of score.
     Control, unknown and byte pieces take no part: text can never become one of them.
     """
-    usable = {
-        piece.piece: index for index, piece in enumerate(model.pieces) if piece.type == NORMAL
-    }
+    pieces = [(piece.piece, piece.score, piece.type) for piece in model.pieces]
+    usable = {text: index for index, (text, _, kind) in enumerate(pieces) if kind == NORMAL}
     ranked: list[tuple[float, int, int, int, str, str]] = []
     for text, index in usable.items():
-        score = model.pieces[index].score
+        score = pieces[index][1]
         for cut in range(1, len(text)):
             left, right = text[:cut], text[cut:]
             if left in usable and right in usable:

@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from hanlin.core.errors import InputError
@@ -53,13 +54,13 @@ def read_texts(path: str | Path, *, max_bad_rows: float = 0.01) -> Iterator[Text
             f"{path} is a folder, not a text file",
             fix="name the files in it, for example with *.jsonl",
         )
-    rows, bad = 0, _BadRows(path, max_bad_rows)
+    rows, bad, is_json = 0, _BadRows(path, max_bad_rows), path.suffix == ".jsonl"
     try:
         with path.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
                 rows += 1
                 try:
-                    row = _read_row(raw, number, is_json=path.suffix == ".jsonl")
+                    row = _read_row(raw, number, is_json=is_json)
                 except ValueError as error:
                     bad.add(f"line {number}: {error}")
                     continue
@@ -92,22 +93,6 @@ def read_many(
             yield text
 
 
-def read_all(paths: Sequence[str | Path], *, max_bad_rows: float = 0.01) -> list[Text]:
-    """Return the texts of all files.
-
-    Raises:
-        InputError: a file is unreadable, or there is no text in any of them.
-    """
-    texts = [text for path in paths for text in read_texts(path, max_bad_rows=max_bad_rows)]
-    if paths and not texts:
-        raise InputError(
-            f"there is no text in {', '.join(map(str, paths))}",
-            why="every line is empty",
-            fix="give files with text in them",
-        )
-    return texts
-
-
 def _read_row(raw: bytes, number: int, *, is_json: bool) -> Text | None:
     """Return one row, None for an empty line.
 
@@ -137,10 +122,15 @@ def lines_of(texts: Iterable[str]) -> Iterator[str]:
     """Yield the lines of texts, long ones in parts that SentencePiece reads all of."""
     for text in texts:
         for line in text.splitlines():
-            for start in range(0, len(line), CHARACTERS_PER_LINE):
-                part = line[start : start + CHARACTERS_PER_LINE]
-                if part.strip():
-                    yield part
+            if len(line) > CHARACTERS_PER_LINE:
+                yield from filter(str.strip, _parts(line))
+            elif line.strip():
+                yield line
+
+
+def _parts(line: str) -> Iterator[str]:
+    for start in range(0, len(line), CHARACTERS_PER_LINE):
+        yield line[start : start + CHARACTERS_PER_LINE]
 
 
 def sample(
@@ -154,10 +144,19 @@ def sample(
         seed: of the draw.
         size: of a line; it counts one unless told otherwise.
     """
+    stream, first, total = iter(lines), list[str](), 0
+    for over in stream:
+        if total + size(over) > most:
+            break
+        first.append(over)
+        total += size(over)
+    else:
+        return first
     draw = random.Random(seed)  # noqa: S311 - no secret
-    kept: list[tuple[float, int, str]] = []  # the line with the highest lot comes first
-    total, highest = 0, 1.0
-    for number, line in enumerate(lines):
+    kept = [(-draw.random(), number, line) for number, line in enumerate(first)]
+    heapq.heapify(kept)  # the line with the highest lot comes first
+    highest = 1.0
+    for number, line in enumerate(chain([over], stream), start=len(first)):
         lot = draw.random()
         if lot > highest:
             continue
@@ -192,7 +191,7 @@ class _BadRows:
             raise InputError(
                 f"{self._path}: {self._count} of {rows} rows are bad",
                 why=f"{shown}; the limit is {self._limit:.1%}",
-                fix="mend those rows, or raise max_bad_rows",
+                fix="mend those rows, or raise max_bad_rows (--max-bad-rows 0.1)",
             )
         if self._count:
             log.warning("%s: %d of %d rows were left out: %s", self._path, self._count, rows, shown)

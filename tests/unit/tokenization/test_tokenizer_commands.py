@@ -123,6 +123,26 @@ def test_train_on_a_corpus_in_another_encoding(tmp_path):
         call("train", tmp_path / "gb.txt", "--vocab-size", 340, "--out", tmp_path / "m")
 
 
+def test_bad_rows_are_left_out_if_asked_for(tmp_path, files, base_folder):
+    for file in files:
+        file.write_bytes(file.read_bytes() + b"\n\xff\n")
+    train = ("train", files[1], "--vocab-size", 340, "--out", tmp_path / "m")
+    extend = ("extend", base_folder, "--corpus", files[0], "--add", 9, "--out", tmp_path / "x")
+    for command in (train, extend):
+        with pytest.raises(InputError, match="rows are bad") as caught:
+            call(*command)
+        assert "--max-bad-rows" in caught.value.fix
+        assert call(*command, "--max-bad-rows", 0.5).exit_code == 0
+
+
+def test_a_coverage_that_is_no_number(tmp_path, files):
+    done = CliRunner().invoke(tokenizer, [
+        "train", str(files[1]), "--vocab-size", "340", "--out", str(tmp_path / "m"),
+        "--character-coverage", "nan",
+    ])  # fmt: skip
+    assert done.exit_code == 2 and "nan is no number that can be used" in done.output
+
+
 def test_extend_by_the_published_rule(tmp_path, files, base_folder):
     call("train", files[0], "--vocab-size", 330, "--out", tmp_path / "donor")
     done = call("extend", base_folder, "--pieces", tmp_path / "donor" / "tokenizer.model",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hanlin.cli import console
-from hanlin.cli.options import Finite, ManyFiles, json_option
+from hanlin.cli.options import ManyFiles, json_option, max_bad_rows_option
 
 if TYPE_CHECKING:
     from hanlin.tokenization.comparison import Comparison, Row
@@ -22,8 +22,7 @@ FILE = click.Path(path_type=Path)
               help="Texts to measure on (.txt, or .jsonl with \"text\").")  # fmt: skip
 @click.option("--plot", type=FILE, metavar="FILE", help="Draw the result as .png or .svg.")
 @click.option("--force", is_flag=True, help="Replace what is at --plot already.")
-@click.option("--max-bad-rows", type=Finite(0, 1), default=0.01, show_default=True,
-              help="Share of bad rows in a file above which it is refused.")  # fmt: skip
+@max_bad_rows_option
 @json_option
 def compare(
     tokenizers: tuple[str, ...], texts: tuple[Path, ...], plot: Path | None,

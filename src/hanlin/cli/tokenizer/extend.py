@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from hanlin.cli import console
-from hanlin.cli.options import ManyFiles, force_option, json_option, out_option, seed_option
+from hanlin.cli.options import (
+    ManyFiles,
+    force_option,
+    json_option,
+    max_bad_rows_option,
+    out_option,
+    seed_option,
+)
 
 FILE = click.Path(path_type=Path)
 
@@ -30,6 +37,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--special", multiple=True, metavar="TOKEN...", help="Special tokens to add.")
 @click.option("--pad-to-multiple", type=int, default=1, show_default=True,
               help="Fill up with unused tokens to a multiple.")  # fmt: skip
+@max_bad_rows_option
 @seed_option
 @out_option()
 @force_option

@@ -14,6 +14,7 @@ from hanlin.cli.options import (
     ManyFiles,
     force_option,
     json_option,
+    max_bad_rows_option,
     out_option,
     seed_option,
 )  # fmt: skip
@@ -35,6 +36,7 @@ TYPES = {"sp-bpe": "bpe", "unigram": "unigram", "byte-bpe": "byte-bpe"}
 @click.option("--special", multiple=True, metavar="TOKEN...", help="Special tokens.")
 @click.option("--style", type=click.Choice(["llama3", "qwen2"]),
               help="Words and specials of a byte-level BPE; llama3 unless given.")  # fmt: skip
+@max_bad_rows_option
 @seed_option
 @out_option()
 @force_option
@@ -58,7 +60,8 @@ def train(
     from hanlin.tokenization.load import load
     from hanlin.tokenization.texts import read_many
 
-    texts = (row.text for row in read_many(files, progress=console.progress()))
+    rows = read_many(files, max_bad_rows=given["max_bad_rows"], progress=console.progress())
+    texts = (row.text for row in rows)
     with atomic_directory(out, force=force) as folder:
         (_train_bytes if given["kind"] == "byte-bpe" else _train)(texts, folder, given)
     made = load(out)
