@@ -1,137 +1,173 @@
 """How much faster are options scored than by lm-evaluation-harness, and with the same values?
 
-    python benchmarks/evaluation.py DATA      # DATA: the folder with eval/ceval and eval/xiezhi
+    python benchmarks/evaluation.py DATA [SETTING...]    # DATA: the folder with eval/ceval, ...
 
-The same prompts, as lm-eval makes them for C-Eval, go through lm-eval's `hf` backend and through
-`inference.prefix`, on one random model in float32. lm-eval runs at the better of two batch sizes.
-Needs lm_eval (extra `eval`). A few whole subjects only: the harness takes minutes for more.
+The same questions, as the protocol writes them, go through lm-eval's own `hf` model and through
+ours, `--model hanlin`, on one random model in float32: texts in, log-likelihoods out. lm-eval runs
+at the better of two batch sizes. Beside it: how long the distinct tokens alone take in large matrix
+products, the limit of any scorer. Needs lm_eval (extra `eval`). Whole subjects, but few: the
+harness takes minutes for more. Settings that are not named keep their rows in the result.
 """
 
 from __future__ import annotations
 
-import csv
 import gc
 import json
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
-import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 
 from hanlin.core import environment
-from hanlin.core.files import write_json
-from hanlin.inference.prefix import Work, score_requests
+from hanlin.core.files import read_json, write_json
+from hanlin.evaluation.benchmark import BenchmarkConfig, Subject
+from hanlin.evaluation.benchmarks import BENCHMARKS
+from hanlin.evaluation.lm_eval_bridge import HanlinLM
+from hanlin.inference.prefix import Work
+from hanlin.models.save import save_model
+from hanlin.models.tiny import Architecture, new_llama
+from hanlin.prompts.formats import FORMATS
+from hanlin.tokenization.load import load
+from hanlin.tokenization.train import train_sentencepiece
 
-SUBJECTS, XIEZHI_QUESTIONS, SHOTS, VOCABULARY = 2, 12, 5, 16_000
-BATCH_SIZES, PROBE = (4, 16), 48
+SUBJECTS, XIEZHI_QUESTIONS, VOCABULARY, CONTEXT = 3, 6, 16_000, 4096
+CHARACTERS = 300_000  # of each corpus
+BATCH_SIZES, PROBE, ROUNDS = (4, 16), 48, 3
 RESULT = Path(__file__).parent / "results" / "evaluation.json"
-SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
 Pair = tuple[str, str]
 
 
-def rows_of(file: Path) -> list[dict[str, str]]:
-    """Return the rows of a C-Eval file."""
-    with file.open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
+def exam(data: Path, name: str, *, by_text: bool) -> list[Pair]:
+    """Return five-shot (prompt, answer): options are listed, their letter or text is scored."""
+    folder = data / "eval" / name
+    config = BenchmarkConfig(id=name, benchmark=name, data=str(folder), protocol="lm-eval")
+    paper, protocol = BENCHMARKS.get(name).paper(config, subject(), 0)
+    layout, pairs = protocol.layout, []
+    names = sorted({question.subject for question in paper.questions})[:SUBJECTS]
 
+    def asked(question: Any) -> str:  # noqa: ANN401
+        return layout.ask(question, has_letters=True, is_chat=False, with_reasons=False)
 
-def asked(row: dict[str, str]) -> str:
-    """Return a question as lm-eval's C-Eval task puts it."""
-    options = "\n".join(f"{letter}. {row[letter]}" for letter in "ABCD")
-    return f"{row['question'].strip()}\n{options}\n答案："
+    def choices(question: Any) -> Sequence[str]:  # noqa: ANN401
+        return question.options if by_text else "ABCD"[: len(question.options)]
 
-
-def ceval(data: Path, *, by: str) -> list[Pair]:
-    """Return five-shot (prompt, answer) of the first subjects: letters or options' texts."""
-    pairs = []
-    for file in sorted((data / "eval/ceval/val").glob("*.csv"))[:SUBJECTS]:
-        name = file.stem.removesuffix("_val")
-        intro = f"以下是中国关于{name}的单项选择题，请选出其中的正确答案。\n\n"
-        dev = rows_of(data / f"eval/ceval/dev/{name}_dev.csv")[:SHOTS]
-        shots = "".join(f"{asked(row)} {answer(row, row['answer'], by)}\n\n" for row in dev)
-        for row in rows_of(file):
-            prompt = f"{intro}{shots}{asked(row)}"
-            pairs += [(prompt, f" {answer(row, letter, by)}") for letter in "ABCD"]
+    for question in (q for q in paper.questions if q.subject in names):
+        shots = [
+            f"{asked(shot)}{layout.space}{choices(shot)[shot.answer]}"
+            for shot in paper.shots(question)
+        ]
+        intro = protocol.intro.replace("{subject}", protocol.titles[question.subject])
+        prompt = layout.text(intro, shots, asked(question))
+        pairs += [(prompt, f"{layout.space}{choice}") for choice in choices(question)]
     return pairs
 
 
-def answer(row: dict[str, str], letter: str, by: str) -> str:
-    """Return what is scored of an option."""
-    return letter if by == "letter" else row[letter]
-
-
-def xiezhi(data: Path) -> list[Pair]:
-    """Return zero-shot (prompt, option): the answers of the 49 questions after it are options."""
-    with (data / "eval/xiezhi/xiezhi_spec_chn.jsonl").open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for _, line in zip(range(400), lines, strict=False)]
-    answers = list(dict.fromkeys(row["answer"] for row in rows))
-    pairs = []
-    for number, row in enumerate(rows[:XIEZHI_QUESTIONS]):
-        others = [text for text in answers[number:] if text != row["answer"]][:49]
-        prompt = f"{row['question']}\n答案："
-        pairs += [(prompt, f" {option}") for option in [row["answer"], *others]]
+def xiezhi(data: Path, *, is_listed: bool) -> list[Pair]:
+    """Return (prompt, option) of 50 options: as published, with all of them listed, or without."""
+    config = BenchmarkConfig(id="x", benchmark="xiezhi", data=str(data / "eval/xiezhi"))
+    paper, protocol = BENCHMARKS.get("xiezhi").paper(config, subject(), 0)
+    layout, pairs = protocol.layout, []
+    step = len(paper.questions) // XIEZHI_QUESTIONS
+    for question in paper.questions[::step][:XIEZHI_QUESTIONS]:
+        prompt = f"{question.question}\n答案："
+        if is_listed:
+            prompt = layout.text(
+                protocol.intro, [],
+                layout.ask(question, has_letters=False, is_chat=False, with_reasons=False),
+            )  # fmt: skip
+        pairs += [(prompt, f"{layout.space}{option}") for option in question.options]
     return pairs
 
 
-def make_tokenizer(texts: Sequence[str]) -> Any:  # noqa: ANN401
-    """Return a byte-level BPE tokenizer trained on the prompts."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=list(SPECIAL.values()), show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
-    tokenizer.train_from_iterator(texts, trainer)
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
+def subject() -> Subject:
+    """Return a stand-in for the model: questions and prompts do not depend on it."""
+    return Subject("none", None, FORMATS.get("plain"))  # type: ignore[arg-type]
 
 
-def make_model() -> Any:  # noqa: ANN401
-    """Return a random LLaMA of about 20 M parameters."""
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=384, intermediate_size=1024, num_hidden_layers=8,
-        num_attention_heads=6, max_position_embeddings=4096, tie_word_embeddings=True,
+SETTINGS: dict[str, Callable[[Path], list[Pair]]] = {
+    "ceval-5-letter": lambda data: exam(data, "ceval", by_text=False),
+    "ceval-5-text": lambda data: exam(data, "ceval", by_text=True),
+    "xiezhi-50": lambda data: xiezhi(data, is_listed=True),
+    "xiezhi-50-unlisted": lambda data: xiezhi(data, is_listed=False),
+    "cmmlu-5-letter": lambda data: exam(data, "cmmlu", by_text=False),
+    "mmlu-5-letter": lambda data: exam(data, "mmlu", by_text=False),
+}
+
+
+def make_model(data: Path, folder: Path) -> None:
+    """Write a random LLaMA of about 20 M parameters with a tokenizer trained on other texts."""
+    train_sentencepiece(corpus(data / "corpus"), vocab_size=VOCABULARY, out=folder)
+    tokenizer = load(folder)
+    shape = Architecture(
+        hidden_size=384, intermediate_size=1024, layers=8, heads=6, max_length=CONTEXT,
+        tie_embeddings=True,
     )  # fmt: skip
-    return transformers.LlamaForCausalLM(config).eval()
+    save_model(new_llama(shape, tokenizer.vocab_size, 0), tokenizer, folder)
+
+
+def corpus(folder: Path) -> Iterator[str]:
+    """Yield some Chinese and English texts."""
+    for name in ("wikipedia_zh_extracts.jsonl", "laws_zh.jsonl"):
+        used = 0
+        with (folder / name).open(encoding="utf-8") as lines:
+            while used < CHARACTERS:
+                yield (text := json.loads(next(lines))["text"])
+                used += len(text)
+    yield (folder / "en_wiki_demo.txt").read_text(encoding="utf-8")[:CHARACTERS]
 
 
 class Sides:
-    """The two scorers over one model."""
+    """The two scorers of one model folder."""
 
-    def __init__(self, tokenizer: Any) -> None:  # noqa: ANN401
-        from lm_eval.models.huggingface import HFLM
+    def __init__(self, folder: Path) -> None:
+        self.hanlin = HanlinLM(str(folder))
+        self.harness = HFLM(pretrained=str(folder), dtype="float32", device="cpu", batch_size=1)
+        self.engine: Any = self.hanlin._engine
 
-        self.model = make_model()
-        self.harness = HFLM(pretrained=self.model, tokenizer=tokenizer, batch_size=1)
-        self.work = Work()
+    def ours(self, pairs: Sequence[Pair]) -> list[tuple[float, bool]]:
+        """Score with shared prefixes."""
+        self.engine.work = Work()
+        return self.hanlin.loglikelihood(requests_of(pairs), disable_tqdm=True)
 
-    def ours(self, pairs: Sequence[Pair]) -> list[float]:
-        """Score with shared prefixes; the harness cuts the pairs into tokens."""
-        requests = [self.harness._encode_pair(*pair) for pair in pairs]
-        self.work = Work()
-        return score_requests(self.model, requests, max_length=4096, work=self.work)
-
-    def theirs(self, pairs: Sequence[Pair], batch_size: int) -> list[float]:
-        """Score with lm-eval's `hf` backend."""
-        from lm_eval.api.instance import Instance
-
+    def theirs(self, pairs: Sequence[Pair], batch_size: int) -> list[tuple[float, bool]]:
+        """Score with lm-eval's `hf` model."""
         self.harness.batch_size_per_gpu = batch_size
-        requests = [
-            Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=i)
-            for i, pair in enumerate(pairs)
-        ]
-        return [value for value, _ in self.harness.loglikelihood(requests, disable_tqdm=True)]
+        return self.harness.loglikelihood(requests_of(pairs), disable_tqdm=True)
+
+    def limit(self, tokens: int) -> float:
+        """Return the seconds of so many tokens in the largest rows, without attention over others.
+
+        Rows of 64 tokens, 32 at once: all matrix products of the layers, next to no attention.
+        """
+        ids = torch.zeros((32, 64), dtype=torch.long)
+        decoder = self.engine._model.get_decoder()
+        with torch.inference_mode():
+            times = []
+            for _ in range(ROUNDS + 1):
+                start = time.perf_counter()
+                decoder(input_ids=ids, use_cache=False)
+                times.append(time.perf_counter() - start)
+        return min(times[1:]) * tokens / ids.numel()
 
 
-def measured(run: Callable[[], list[float]]) -> tuple[list[float], float, float]:
+def requests_of(pairs: Sequence[Pair]) -> list[Any]:
+    """Return what lm-eval hands to a model."""
+    return [
+        Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=i)
+        for i, pair in enumerate(pairs)
+    ]
+
+
+def measured(run: Callable[[], Any]) -> tuple[Any, float, float]:
     """Return values, seconds and the growth of resident memory at its peak, in MB."""
     gc.collect()
     environment.reset_peak_memory()
@@ -144,20 +180,26 @@ def measured(run: Callable[[], list[float]]) -> tuple[list[float], float, float]
 
 def compare(sides: Sides, pairs: list[Pair]) -> dict[str, Any]:
     """Return one row of the result: ours, lm-eval, ours again."""
+    sides.ours(pairs[:PROBE])  # warm
     ours, first, memory = measured(lambda: sides.ours(pairs))  # before the harness grows the heap
-    probe = pairs[:PROBE]
+    work = sides.engine.work
+    step = max(1, len(pairs) // PROBE)
+    probe = pairs[::step][:PROBE]
     batch_size = min(BATCH_SIZES, key=lambda size: measured(lambda: sides.theirs(probe, size))[1])
     theirs, seconds, their_memory = measured(lambda: sides.theirs(pairs, batch_size))
-    _, again, _ = measured(lambda: sides.ours(pairs))
-    differences = [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
+    again = [measured(lambda: sides.ours(pairs))[1] for _ in range(ROUNDS - 1)]
+    mean = (first + sum(again)) / ROUNDS
     return {
         "requests": len(pairs),
-        "hanlin_seconds": round((first + again) / 2, 2),
+        "hanlin_seconds": round(mean, 2),
         "lm_eval_seconds": round(seconds, 2),
         "lm_eval_batch_size": batch_size,
-        "times_as_fast": round(seconds / ((first + again) / 2), 1),
-        "largest_difference": max(differences),
-        "computed_over_distinct": round(sides.work.computed / sides.work.distinct, 4),
+        "times_as_fast": round(seconds / mean, 1),
+        "largest_difference": max(abs(a[0] - b[0]) for a, b in zip(ours, theirs, strict=True)),
+        "different_greedy": sum(a[1] != b[1] for a, b in zip(ours, theirs, strict=True)),
+        "distinct_tokens": work.distinct,
+        "computed_over_distinct": round(work.computed / work.distinct, 4),
+        "limit_seconds": round(sides.limit(work.distinct), 2),
         "hanlin_extra_peak_mb": round(memory),
         "lm_eval_extra_peak_mb": round(their_memory),
     }
@@ -170,36 +212,33 @@ def as_markdown(result: dict[str, Any]) -> str:
     for name, row in result["settings"].items():
         lines.append(f"| {name} | {' | '.join(str(row[column]) for column in columns)} |")
     about = f"{result['parameters']} parameters, float32; {result['environment']}"
-    return (
-        "# Scoring options: Hanlin and lm-evaluation-harness\n\n"
-        + about
-        + "\n\n"
-        + "\n".join(lines)
-        + "\n"
-    )
+    title = "# Scoring options: Hanlin and lm-evaluation-harness"
+    return "\n\n".join([title, about, "\n".join(lines)]) + "\n"
 
 
 def main() -> None:
-    """Measure and write benchmarks/results/evaluation.json and .md."""
-    data = Path(sys.argv[1])
-    settings = {
-        "ceval-5-letter": ceval(data, by="letter"),
-        "ceval-5-text": ceval(data, by="text"),
-        "xiezhi-50": xiezhi(data),
-    }
-    texts = [text for pairs in settings.values() for pair in pairs[::4] for text in pair]
-    sides = Sides(make_tokenizer(texts))
-    sides.ours(settings["xiezhi-50"][:100])  # warm
-    result: dict[str, Any] = {
-        "environment": environment.describe(),
-        "parameters": sum(p.numel() for p in sides.model.parameters()),
+    """Measure and write benchmarks/results/evaluation.json and .md after each setting."""
+    data, names = Path(sys.argv[1]), sys.argv[2:] or list(SETTINGS)
+    with tempfile.TemporaryDirectory() as folder:
+        make_model(data, Path(folder))
+        sides = Sides(Path(folder))
+        for name in names:
+            row = compare(sides, SETTINGS[name](data))
+            sys.stdout.write(f"{name}: {row}\n")
+            sys.stdout.flush()
+            keep(name, row, sides)
+
+
+def keep(name: str, row: dict[str, Any], sides: Sides) -> None:
+    """Write a row beside those that are there."""
+    rows = read_json(RESULT)["settings"] if RESULT.is_file() else {}
+    rows[name] = row
+    result = {
+        "environment": {**environment.describe(), "threads": str(torch.get_num_threads())},
+        "parameters": sum(p.numel() for p in sides.engine._model.parameters()),
         "subjects": SUBJECTS,
-        "settings": {},
+        "settings": {name: rows[name] for name in SETTINGS if name in rows},
     }
-    for name, pairs in settings.items():
-        result["settings"][name] = compare(sides, pairs)
-        sys.stdout.write(f"{name}: {result['settings'][name]}\n")
-        sys.stdout.flush()
     write_json(RESULT, result)
     RESULT.with_suffix(".md").write_text(as_markdown(result), encoding="utf-8")
 

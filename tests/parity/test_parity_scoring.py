@@ -36,6 +36,11 @@ def alone(model, context, continuation):
     return sum(log_p[len(context) - 1 + i, t].item() for i, t in enumerate(continuation))
 
 
+def scores(model, requests, **options):
+    found = prefix.score_requests(model, requests, max_length=512, **options)
+    return [score.log_likelihood for score in found]
+
+
 def many_requests(seed):
     """Questions with common examples, options that begin alike, one-token options, long texts."""
     draw = random.Random(seed)
@@ -58,12 +63,25 @@ def test_log_likelihoods_equal_those_of_each_sequence_alone(folder, engine):
     assert engine.score(requests) == pytest.approx(expected, abs=1e-4)
 
 
+def test_greedy_continuations_are_told_from_others(engine):
+    prompts = [prefix_ for prefix_, _ in many_requests(6)[:20] if len(prefix_) < 500]
+    answers = [engine.generate([p], Sampling(max_new_tokens=3))[0].ids for p in prompts]
+    requests = [(p, a) for p, a in zip(prompts, answers, strict=True) if len(a) == 3]
+    assert len(requests) > 10
+    assert all(score.is_greedy for score in engine.judge(requests))
+    others = [(p, [*a[:2], (a[2] + 1) % 400]) for p, a in requests]
+    assert not any(score.is_greedy for score in engine.judge(others))
+
+
 def test_small_rows_batches_and_slices_change_nothing(engine, monkeypatch):
     requests = many_requests(1)
     expected = engine.score(requests)
-    monkeypatch.setattr(prefix, "MAX_TOKENS", {"cpu": 70})
     monkeypatch.setattr(prefix, "MAX_LOGITS", 1000)
-    assert engine.score(requests) == pytest.approx(expected, abs=1e-4)
+    for sizes in (prefix.Sizes(70, 16), prefix.Sizes(33, 33), prefix.Sizes(100, 1)):
+        monkeypatch.setattr(prefix, "SIZES", {"cpu": sizes})
+        assert engine.score(requests) == pytest.approx(expected, abs=1e-4)
+    monkeypatch.setattr(prefix, "MAX_STATES", 20_000)  # bytes: rows of a few tokens
+    assert engine.score(requests[:9]) == pytest.approx(expected[:9], abs=1e-4)
 
 
 def test_the_order_of_requests_does_not_matter(engine):
@@ -138,12 +156,13 @@ def random_model(name, **settings):
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_architectures_give_their_own_log_likelihoods(name, monkeypatch):
-    monkeypatch.setattr(prefix, "MAX_TOKENS", {"cpu": 70})
+    monkeypatch.setattr(prefix, "SIZES", {"cpu": prefix.Sizes(150, 40)})
+    monkeypatch.setattr(prefix, "PLAIN_SIZES", prefix.Sizes(70, 70))
     model = random_model(name, **OTHERS[name])
     requests = many_requests(3)[:30]
     expected = [alone(model, *request) for request in requests]
     work = prefix.Work()
-    values = prefix.score_requests(model, requests, max_length=512, work=work)
+    values = scores(model, requests, work=work)
     assert values == pytest.approx(expected, abs=1e-4)
     longest = max(len(a) + len(b) for a, b in requests)
     is_tree = prefix.follows_trees(model, longest)
@@ -151,24 +170,31 @@ def test_other_architectures_give_their_own_log_likelihoods(name, monkeypatch):
     assert (work.computed == work.distinct) == is_tree
 
 
+def test_eager_attention_gives_the_same(monkeypatch):
+    model, requests = random_model("Llama"), many_requests(7)[:30]
+    expected = scores(model, requests)
+    model.set_attn_implementation("eager")
+    monkeypatch.setattr(prefix, "PLAIN_SIZES", prefix.Sizes(70, 70))
+    assert scores(model, requests) == pytest.approx(expected, abs=1e-4)
+    assert model.config._attn_implementation == "eager"
+
+
 def test_bfloat16_agrees_within_its_precision():
     model = random_model("Llama").to(torch.bfloat16)
     requests = many_requests(4)[:20]
     expected = [alone(model, *request) for request in requests]
-    assert prefix.score_requests(model, requests, max_length=512) == pytest.approx(
-        expected, abs=0.05
-    )
+    assert scores(model, requests) == pytest.approx(expected, abs=0.05)
 
 
 def test_an_adapter_that_is_loaded_takes_part():
     peft = pytest.importorskip("peft")
     model = random_model("Llama")
     requests = many_requests(5)[:20]
-    before = prefix.score_requests(model, requests, max_length=512)
+    before = scores(model, requests)
     adapted = peft.get_peft_model(
         model, peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
     ).eval()
-    after = prefix.score_requests(adapted, requests, max_length=512)
+    after = scores(adapted, requests)
     assert after == pytest.approx([alone(adapted, *r) for r in requests], abs=1e-4)
     assert after != pytest.approx(before, abs=1e-2)
 

@@ -11,20 +11,20 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from hanlin.core.config import InputPath, StrictModel
+from hanlin.core.config import InputPath, ModelPath, StrictModel
 from hanlin.core.errors import InputError
 from hanlin.evaluation.statistics import Estimate
 from hanlin.inference.engine import Engine
 from hanlin.prompts.format import PromptFormat
 
 T = TypeVar("T")
-ProtocolName = Literal["chat", "plain", "official", "lm-eval", "cutegpt-mrr"]
+ProtocolName = Literal["chat", "plain", "official", "lm-eval", "opencompass", "cutegpt-mrr"]
 ScorerName = Literal["text", "letter", "text-norm", "pmi", "generate", "cot"]
 ShotChoice = Literal["first", "fixed", "label", "seeded"]
 AveragingName = Literal["micro", "macro", "category"]
 MetricName = Literal[
     "accuracy", "accuracy_micro", "accuracy_macro", "accuracy_category", "accuracy_norm",
-    "accuracy_hard", "mrr", "hit@1", "hit@3", "hit@5", "hit@10",
+    "accuracy_hard", "accuracy_china", "mrr", "hit@1", "hit@3", "hit@5", "hit@10",
     "bits_per_byte", "f1", "tokens_per_character",
 ]  # fmt: skip
 
@@ -36,8 +36,8 @@ class BenchmarkConfig(StrictModel):
     """Unique name; the records are in records/ID-MODEL.jsonl."""
     benchmark: str
     """Name in the table of benchmarks; `hanlin eval list` shows them."""
-    data: InputPath
-    """File or folder with the items."""
+    data: ModelPath
+    """File or folder with the items, or a data set of the hub (owner/name)."""
     language: str | None = None
     """Take the items of this language only, where items say theirs; also shown in the report."""
     label: str | None = None

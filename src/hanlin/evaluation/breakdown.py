@@ -87,6 +87,32 @@ def breakdown(
     return {**details, "bias": _bias(outcomes)}
 
 
+def problems(details: Mapping[str, Any]) -> list[str]:
+    """Return what a reader of a score must know, in plain words: nothing is left out in silence."""
+    total = details.get("questions", 0)
+    bad = details.get("bad_rows", {"count": 0, "rows": []})
+    missing = details.get("missing_subjects", [])
+    shots = details.get("shots")
+    found = []
+    if bad["count"]:
+        first = next(iter(bad["rows"]), None)
+        where = ""
+        if first:
+            where = f", the first: {first['source']}:{first['line']}: {first['reason']}"
+        found.append(f"{bad['count']} rows cannot be used and are left out{where}")
+    if missing:
+        found.append(f"{len(missing)} subjects are missing, the first: {missing[0]}")
+    counts = {
+        "several_answers": "questions have several right answers, which this scorer cannot choose; "
+        "they are left out",
+        "hidden_answers": "questions have no answer and are left out",
+        "truncated": f"of {total} questions lost their beginning to fit the model's context",
+        "fewer_shots": f"of {total} questions had room for fewer than {shots} examples",
+        "unparsed": f"of {total} generated answers name no option and count as wrong",
+    }
+    return found + [f"{details[key]} {text}" for key, text in counts.items() if details.get(key)]
+
+
 def _bias(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Return how often each letter or position was chosen, and how often it was right."""
     placed = [o for o in outcomes if o.answer is not None]

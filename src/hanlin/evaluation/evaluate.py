@@ -21,6 +21,7 @@ from hanlin.core.files import write_json, write_jsonl
 from hanlin.core.records import Message, Role
 from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
 from hanlin.evaluation.benchmark import BenchmarkConfig, BenchmarkResult, Subject
+from hanlin.evaluation.processes import is_first, together
 from hanlin.evaluation.run import answer, run_benchmark, score_rows
 
 
@@ -73,6 +74,8 @@ class Config(StageConfig):
     """What is measured."""
     dialogues: list[Dialogue] = Field(default_factory=list)
     """What the report shows as samples."""
+    processes: int = Field(1, ge=1)
+    """Processes that share the questions, started with torchrun; a GPU each where there are any."""
     max_new_tokens: int = Field(64, ge=1)
     """Longest answer in a dialogue."""
     shown_extractions: int = Field(6, ge=0)
@@ -92,7 +95,13 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> None:
     """Write scores.json and the records of every benchmark and model."""
-    shutil.rmtree(context.out / "records", ignore_errors=True)
+    with together():
+        _run(config, context)
+
+
+def _run(config: Config, context: StageContext) -> None:
+    if is_first():
+        shutil.rmtree(context.out / "records", ignore_errors=True)
     results: dict[str, dict[str, BenchmarkResult]] = {}
     answers: dict[str, list[str]] = {}
     for name, path in config.models.items():
@@ -114,14 +123,16 @@ def run(config: Config, context: StageContext) -> None:
         ],
         "extractions": _shown(results[list(config.models)[-1]], config.shown_extractions),
     }
-    write_json(context.out / "scores.json", scores)
+    if is_first():
+        write_json(context.out / "scores.json", scores)
 
 
 def _open(name: str, path: str, config: Config) -> Subject:
+    from hanlin.evaluation.shared import SharedEngine
     from hanlin.inference.conversation import prompt_format
     from hanlin.inference.engine import open_engine
 
-    engine = open_engine(path)
+    engine = SharedEngine(open_engine(path))
     return Subject(name, engine, prompt_format(engine, default=config.prompt))
 
 
@@ -130,8 +141,12 @@ def _measure(subject: Subject, config: Config, context: StageContext) -> dict[st
     total = len(config.models) * len(config.benchmarks)
     start = list(config.models).index(subject.name) * len(config.benchmarks)
     for number, benchmark in enumerate(config.benchmarks):
-        context.progress(start + number, total, f"{subject.name}: {benchmark.id}")
+        if is_first():
+            context.progress(start + number, total, f"{subject.name}: {benchmark.id}")
         result = run_benchmark(benchmark, subject, seed=context.stream(benchmark.id))
+        results[benchmark.id] = result
+        if not is_first():
+            continue
         file = context.out / "records" / f"{benchmark.id}-{subject.name}.jsonl"
         write_jsonl(file, result.records)
         for measure in result.measures:
@@ -139,8 +154,8 @@ def _measure(subject: Subject, config: Config, context: StageContext) -> dict[st
                 "metric", stage=context.name, model=subject.name, benchmark=benchmark.id,
                 metric=measure.metric, value=measure.estimate.value,
             )  # fmt: skip
-        results[benchmark.id] = result
-    context.progress(start + len(config.benchmarks), total, subject.name)
+    if is_first():
+        context.progress(start + len(config.benchmarks), total, subject.name)
     return results
 
 

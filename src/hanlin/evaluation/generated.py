@@ -15,6 +15,7 @@ from string import ascii_uppercase
 from hanlin.core.records import Question
 from hanlin.evaluation.protocol import Protocol, choices_of, prompt_ids
 from hanlin.inference.engine import Engine
+from hanlin.prompts.encode import stop_ids
 
 NEW_TOKENS = {"cot": 256}
 SHORT_ANSWER = 32
@@ -61,13 +62,15 @@ def generate_answers(
     limit = max_new_tokens or NEW_TOKENS.get(protocol.scorer, SHORT_ANSWER)
     limit = min(limit, engine.max_length // 2)
     stop: tuple[str, ...] = ("\n\n",) if protocol.scorer == "cot" else ("\n",)
+    ends: tuple[int, ...] = ()
     if protocol.format is not None:
         stop = protocol.format.stop_strings
+        ends = stop_ids(protocol.format, engine.tokenizer)
     fitted = [
         _fit(question, shots, protocol, engine, room=engine.max_length - limit)
         for question, shots in zip(questions, examples, strict=True)
     ]
-    sampling = Sampling(max_new_tokens=limit, stop=stop)
+    sampling = Sampling(max_new_tokens=limit, stop=stop, stop_ids=ends)
     found = engine.generate([ids for ids, _, _ in fitted], sampling)
     return [
         _judged(question, generation.text, protocol, shots=shots, cut=cut)

@@ -38,14 +38,14 @@ class Paper:
         questions: those without an answer are left out, with a warning.
         examples: a question's id or subject -> questions that are asked and answered first.
         categories: subject -> its category.
-        hard: subjects that are reported once more by themselves.
+        groups: name -> subjects that are reported once more by themselves.
         notes: goes into the result's details, for example missing subjects.
     """
 
     questions: Sequence[Question]
     examples: Mapping[str, Sequence[Question]] = field(default_factory=dict)
     categories: Mapping[str, str] = field(default_factory=dict)
-    hard: frozenset[str] = frozenset()
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def shots(self, question: Question) -> Sequence[Question]:
@@ -223,6 +223,7 @@ def _asked(question: Question) -> dict[str, Any]:
     return {
         "id": question.id,
         "subject": question.subject,
+        **({"passage": question.passage} if question.passage else {}),
         "question": question.question,
         "options": list(question.options),
     }
@@ -280,9 +281,10 @@ def _measures(
     if len({outcome.question.subject for outcome in outcomes}) > 1:
         ways = ("micro", "macro", "category") if paper.categories else ("micro", "macro")
         measures += [accuracy(f"accuracy_{how}", outcomes, how) for how in ways]
-    hard = [outcome for outcome in outcomes if outcome.question.subject in paper.hard]
-    if hard:
-        measures.append(accuracy("accuracy_hard", hard, "macro"))
+    for name, subjects in paper.groups.items():
+        group = [outcome for outcome in outcomes if outcome.question.subject in subjects]
+        if group:
+            measures.append(accuracy(f"accuracy_{name}", group, "macro"))
     if sum(sizes) / len(sizes) > FEW_OPTIONS and rankings:
         measures[:2] = measures[1::-1]
     return tuple(measures)

@@ -37,6 +37,7 @@ class Protocol:
         layout: how a question and its options are written.
         as_lm_eval: cut prompts and split answers from them as lm-evaluation-harness does.
         average: how subjects become one number.
+        languages: language -> how its questions are written, where that differs.
     """
 
     format: PromptFormat | None
@@ -46,6 +47,7 @@ class Protocol:
     layout: Layout = LINES
     as_lm_eval: bool = False
     average: AveragingName = "micro"
+    languages: Mapping[str, Protocol] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,22 @@ def choices_of(question: Question, protocol: Protocol) -> tuple[Sequence[str], i
     return sets, sets.index("".join(letters[index] for index in question.answers))
 
 
+def prompt_text(question: Question, examples: Sequence[Question], protocol: Protocol) -> str:
+    """Return the prompt of running text, up to where the answer begins."""
+    protocol = protocol.languages.get(question.language, protocol)
+    title = protocol.titles.get(question.subject) or question.subject.replace("_", " ")
+    intro = protocol.intro.replace("{subject}", title)
+    space = protocol.layout.space
+    blocks = [f"{_asked(e, protocol)}{space}{_right(e, protocol)}" for e in examples]
+    return protocol.layout.text(intro, blocks, _asked(question, protocol))
+
+
 def prompt_ids(
     question: Question, examples: Sequence[Question], *, protocol: Protocol, tokenizer: Tokenizer
 ) -> list[int]:
     """Return the ids of the prompt alone, for an answer that is generated."""
     if protocol.format is None:
-        text = _text(question, examples, protocol)
+        text = prompt_text(question, examples, protocol)
         return [_begin(tokenizer), *tokenizer.encode(text, at_start=True)]
     return encode_prompt(
         _messages(question, examples, protocol), format=protocol.format, tokenizer=tokenizer
@@ -147,7 +159,7 @@ def _ids(
         format = protocol.format
         answers = [tokenizer.encode(fill(format.answer, c), at_start=False) for c in choices]
         return [(prefix, answer) for answer in answers]
-    text, space = _text(question, examples, protocol), protocol.layout.space
+    text, space = prompt_text(question, examples, protocol), protocol.layout.space
     pairs = []
     for whole in tokenizer.encode_batch([f"{text}{space}{c}" for c in choices], at_start=True):
         # What follows the prompt may be one token with its end: the prefix is what both share.
@@ -165,7 +177,7 @@ def _as_lm_eval(
     max_length: int,
 ) -> Prompted:
     """Return the ids that lm-eval's hf backend scores: split by length, cut from the left."""
-    text = _text(question, examples, protocol)
+    text = prompt_text(question, examples, protocol)
     begin = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
     context = [*begin, *tokenizer.encode(text, at_start=True)]
     space = protocol.layout.space
@@ -182,19 +194,13 @@ def _as_lm_eval(
 def _shared(a: Sequence[int], b: Sequence[int]) -> int:
     """Return how many ids two texts share at their beginning; one of b is left to be scored."""
     limit = min(len(a), len(b) - 1)
+    if a[:limit] == b[:limit]:  # nearly always, and compared at once
+        return limit
     return next((i for i in range(limit) if a[i] != b[i]), limit)
 
 
 def _begin(tokenizer: Tokenizer) -> int:
     return tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
-
-
-def _text(question: Question, examples: Sequence[Question], protocol: Protocol) -> str:
-    title = protocol.titles.get(question.subject) or question.subject.replace("_", " ")
-    intro = protocol.intro.replace("{subject}", title)
-    space = protocol.layout.space
-    blocks = [f"{_asked(e, protocol)}{space}{_right(e, protocol)}" for e in examples]
-    return protocol.layout.text(intro, blocks, _asked(question, protocol))
 
 
 def _messages(

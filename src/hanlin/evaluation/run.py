@@ -15,6 +15,8 @@ from hanlin.evaluation.benchmark import (
     Subject,
 )
 from hanlin.evaluation.benchmarks import BENCHMARKS
+from hanlin.evaluation.breakdown import problems
+from hanlin.evaluation.published import comparable
 
 
 def run_benchmark(config: BenchmarkConfig, subject: Subject, *, seed: int) -> BenchmarkResult:
@@ -66,6 +68,15 @@ def score_rows(
         return []
     measures = {name: reported(config, result) for name, result in results.items()}
     first = next(iter(measures.values()))
+    settings = _settings(next(iter(results.values())))
+    more = {
+        "settings": settings,
+        "categories": {name: found for name, r in results.items()
+                       if (found := r.details.get("categories"))},
+        "problems": {name: found for name, r in results.items()
+                     if (found := problems(r.details))},
+        "published": comparable(settings, metric=first.metric),
+    }  # fmt: skip
     return [
         {
             "benchmark": config.id,
@@ -75,8 +86,15 @@ def score_rows(
             "higher_is_better": first.higher_is_better,
             "chance": None if first.chance is None else round(first.chance, 6),
             "scores": {name: _score(measure) for name, measure in measures.items()},
+            **{key: value for key, value in more.items() if value},
         }
     ]
+
+
+def _settings(result: BenchmarkResult) -> dict[str, Any]:
+    """Return how a benchmark of questions was asked; empty for others."""
+    names = ("benchmark", "protocol", "scorer", "shots", "split", "part", "options_each")
+    return {name: result.details[name] for name in names if name in result.details}
 
 
 def _score(measure: Measure) -> dict[str, float | int]:
@@ -93,11 +111,13 @@ def answer(subject: Subject, messages: Sequence[Message], *, max_new_tokens: int
     """Return a model's answer to the last of some messages, chosen greedily."""
     from hanlin.inference.conversation import fit_prompt, prompt_budget
     from hanlin.inference.engine import Sampling
+    from hanlin.prompts.encode import stop_ids
 
     engine, format = subject.engine, subject.format
     prompt, _ = fit_prompt(
         messages, format=format, tokenizer=engine.tokenizer,
         max_tokens=prompt_budget(engine.max_length, max_new_tokens),
     )  # fmt: skip
-    sampling = Sampling(max_new_tokens=max_new_tokens, stop=format.stop_strings)
+    ends = stop_ids(format, engine.tokenizer)
+    sampling = Sampling(max_new_tokens=max_new_tokens, stop=format.stop_strings, stop_ids=ends)
     return engine.generate([prompt], sampling)[0].text.strip()

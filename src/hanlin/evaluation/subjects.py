@@ -16,6 +16,15 @@ CEVAL_HARD = frozenset({
     "high_school_physics",
 })  # fmt: skip
 
+# Those that CMMLU's authors call China specific (Li et al. 2023; src/categories.py).
+CMMLU_CHINA = frozenset({
+    "ancient_chinese", "chinese_civil_service_exam", "chinese_driving_rule", "chinese_food_culture",
+    "chinese_foreign_policy", "chinese_history", "chinese_literature",
+    "chinese_teacher_qualification", "construction_project_management", "elementary_chinese",
+    "elementary_commonsense", "ethnology", "high_school_politics", "modern_chinese",
+    "traditional_chinese_medicine",
+})  # fmt: skip
+
 
 @dataclass(frozen=True)
 class SubjectName:

@@ -1,7 +1,7 @@
 """What would a model answer where the answers are hidden? As C-Eval's server takes it.
 
-{"law": {"0": "A", "1": "C", ...}, ...}: subject -> the row's id (in JSON lines:
-its line) -> letter.
+{"law": {"0": "A", "1": "C", ...}, ...}: subject -> the row's id (its line where it has none) ->
+letter.
 """
 
 from __future__ import annotations

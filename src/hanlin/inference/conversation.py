@@ -8,14 +8,15 @@ for text in talk.ask("谁写了这本书？"):
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hanlin.core.errors import InputError
 from hanlin.core.records import Message
 from hanlin.inference.engine import Engine, Sampling
-from hanlin.prompts.encode import encode_prompt, split_turns
+from hanlin.prompts.encode import encode_prompt, stop_ids
+from hanlin.prompts.fit import Truncate, fit_turns, split_turns
 from hanlin.prompts.format import PromptFormat
 from hanlin.prompts.formats import get_format
 from hanlin.prompts.probe import check_probe
@@ -53,13 +54,14 @@ def prompt_format(
 
 
 class Talk:
-    """A conversation that goes on; the oldest turns leave the prompt when it gets too long.
+    """A conversation that goes on; whole turns leave the prompt when it gets too long.
 
     Args:
         engine: the model.
         format: how the conversation becomes a prompt.
         sampling: how answers are chosen; the format's stop strings are added.
         system: what a system message says; None for none.
+        truncate: which turns leave a prompt that gets too long, see `prompts.fit.fit_turns`.
 
     Attributes:
         messages: every turn so far, without the system message.
@@ -67,13 +69,24 @@ class Talk:
     """
 
     def __init__(
-        self, engine: Engine, *, format: PromptFormat, sampling: Sampling, system: str | None = None
+        self,
+        engine: Engine,
+        *,
+        format: PromptFormat,
+        sampling: Sampling,
+        system: str | None = None,
+        truncate: Truncate = "oldest",
     ) -> None:
         self.system = system
         self.messages: list[Message] = []
         self.num_forgotten = 0
+        self._truncate: Truncate = truncate
         self._engine, self._format = engine, format
-        self._sampling = replace(sampling, stop=(*sampling.stop, *format.stop_strings))
+        self._sampling = replace(
+            sampling,
+            stop=(*sampling.stop, *format.stop_strings),
+            stop_ids=(*sampling.stop_ids, *stop_ids(format, engine.tokenizer)),
+        )
 
     def reset(self) -> None:
         """Forget all turns; the system message stays."""
@@ -94,6 +107,7 @@ class Talk:
             format=self._format,
             tokenizer=self._engine.tokenizer,
             max_tokens=prompt_budget(self._engine.max_length, self._sampling.max_new_tokens),
+            truncate=self._truncate,
         )
         shown: list[str] = []
         try:
@@ -118,22 +132,51 @@ def fit_prompt(
     format: PromptFormat,
     tokenizer: TextEncoder,
     max_tokens: int,
+    truncate: Truncate = "oldest",
 ) -> tuple[list[int], int]:
-    """Return the ids of a prompt and how many of the oldest turns were left out to make it fit.
+    """Return the ids of a prompt and how many turns were left out to make it fit.
 
     A turn is a question with its answer; the system message stays.
 
+    Args:
+        messages: the conversation, its last question included.
+        format: the prompt format.
+        tokenizer: the model's tokenizer.
+        max_tokens: the longest prompt.
+        truncate: which turns are left out, see `prompts.fit.fit_turns`.
+
     Raises:
-        InputError: the last question alone is too long.
+        InputError: what must stay is too long.
     """
+
+    def encode(kept: Sequence[Message]) -> list[int]:
+        return encode_prompt(kept, format=format, tokenizer=tokenizer)
+
+    kept = fit_turns(
+        messages, size=lambda turns: len(encode(turns)), limit=max_tokens, truncate=truncate
+    )
+    if kept is None:
+        raise _too_long(messages, encode, max_tokens, truncate)
+    return encode(kept.messages), kept.dropped_turns
+
+
+def _too_long(
+    messages: Sequence[Message],
+    encode: Callable[[Sequence[Message]], list[int]],
+    max_tokens: int,
+    truncate: Truncate,
+) -> InputError:
+    why = f"the model has room for {max_tokens}, its answer not counted"
+    if truncate == "refuse":
+        return InputError(
+            f"the conversation has {len(encode(messages))} tokens",
+            why=why,
+            fix="begin a new one, or let the oldest turns be forgotten",
+        )
     opening, *turns = split_turns(messages)
-    for dropped in range(len(turns)):
-        kept = [*opening, *(message for turn in turns[dropped:] for message in turn)]
-        ids = encode_prompt(kept, format=format, tokenizer=tokenizer)
-        if len(ids) <= max_tokens:
-            return ids, dropped
-    raise InputError(
-        f"the question has {len(ids)} tokens",
-        why=f"the model has room for {max_tokens}, its answer not counted",
+    last = [*opening, *(turns[-1] if turns else [])]
+    return InputError(
+        f"the question has {len(encode(last))} tokens",
+        why=why,
         fix="ask a shorter question or allow a shorter answer (--max-new-tokens)",
     )

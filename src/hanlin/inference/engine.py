@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hanlin.core.config import looks_like_hub_id
 from hanlin.core.errors import ConfigError, InputError
-from hanlin.core.files import read_json
 from hanlin.inference.backends import BACKENDS
+from hanlin.models.runs import models_of_run
 
 if TYPE_CHECKING:
     from hanlin.tokenization.load import Tokenizer
@@ -37,6 +37,8 @@ class Sampling:
         top_p: sample from the fewest tokens that together have this probability.
         seed: of the random numbers; each prompt of a batch has a stream of its own.
         stop: strings that end the answer and are no part of it.
+        stop_ids: tokens that end it as the model's own end token does: the end marker of a prompt
+            format (`prompts.encode.stop_ids`).
 
     Raises:
         ConfigError: a value is out of its range.
@@ -48,6 +50,7 @@ class Sampling:
     top_p: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         checks = {
@@ -101,22 +104,47 @@ class Engine(Protocol):
         """Return for each (prefix, continuation) the continuation's log-likelihood, in nats."""
 
 
-def open_engine(model: str, *, backend: str | None = None) -> Engine:
-    """Load a model from a folder, a `.gguf` file, a run directory or the hub.
+def open_engine(
+    model: str,
+    *,
+    backend: str | None = None,
+    dtype: str | None = None,
+    tokenizer: str | None = None,
+) -> Engine:
+    """Load a model from a folder, a `.gguf` file, a run directory or the hub, or ask a server.
 
     Args:
         model: a Hugging Face folder, a `.gguf` file, a run directory (its last model is taken),
-            or a hub id.
+            a hub id, or the address of an OpenAI-compatible server.
         backend: a name in `BACKENDS`; None chooses by the kind of file.
+        dtype: type of the weights, "int8" to quantize them; for Hugging Face models.
+        tokenizer: folder or hub id of the tokenizer of a server's model.
 
     Raises:
         InputError: there is no model.
-        ConfigError: no backend has that name.
+        ConfigError: no backend has that name, or it has no such setting.
     """
-    found = model if looks_like_hub_id(model) else str(find_model(Path(model).expanduser()))
-    name = backend or ("llamacpp" if found.endswith(".gguf") else "transformers")
-    engine: Engine = BACKENDS.get(name)(found)
+    is_served = is_address(model)
+    is_found = is_served or looks_like_hub_id(model)
+    found = model if is_found else str(find_model(Path(model).expanduser()))
+    by_kind = "llamacpp" if found.endswith(".gguf") else "transformers"
+    name = backend or ("openai" if is_served else by_kind)
+    wanted = {"dtype": (dtype, "transformers"), "tokenizer": (tokenizer, "openai")}
+    options = {key: value for key, (value, _) in wanted.items() if value is not None}
+    for key in options:
+        if wanted[key][1] != name:
+            raise ConfigError(
+                f"{key} cannot be chosen for {model}",
+                why=f"the backend {name} takes it from the model",
+                fix=f"leave {key} out",
+            )
+    engine: Engine = BACKENDS.get(name)(found, **options)
     return engine
+
+
+def is_address(model: str) -> bool:
+    """Tell whether a model is the address of a server."""
+    return model.startswith(("http://", "https://"))
 
 
 def find_model(path: Path) -> Path:
@@ -139,7 +167,7 @@ def find_model(path: Path) -> Path:
             why="it holds only what finetuning added to a base model",
             fix=f"hanlin weights merge BASE {path} OUT, then give OUT",
         )
-    models = _models_of_run(path) if path.is_dir() else []
+    models = models_of_run(path) if path.is_dir() else []
     if not models:
         raise InputError(
             f"{path} holds no model",
@@ -147,18 +175,3 @@ def find_model(path: Path) -> Path:
             fix="give a model folder, or finish the run first: hanlin run RECIPE",
         )
     return models[-1]
-
-
-def _models_of_run(run_dir: Path) -> list[Path]:
-    """Return the models that the finished stages left, in the order of the recipe."""
-    order: list[str] = []
-    if (run_dir / "run.json").is_file():
-        order = [stage["id"] for stage in read_json(run_dir / "run.json")["stages"]]
-    records = {file.parent.name: file for file in sorted(run_dir.glob("*/stage.json"))}
-    stages = [name for name in records if name not in order] + [i for i in order if i in records]
-    return [
-        run_dir / stage / output["path"]
-        for stage in stages
-        for output in read_json(records[stage])["outputs"]
-        if output["kind"] == "model" and (run_dir / stage / output["path"] / "config.json").exists()
-    ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
@@ -38,22 +40,42 @@ class PathLayer(DynamicLayer):
         """Return how many tokens are held."""
         return self.length
 
+    def keep(self, parts: Sequence[slice]) -> None:
+        """Hold these parts only, one after the other."""
+        self.length = sum(part.stop - part.start for part in parts)
+        if parts and parts != [slice(0, self.length)]:
+            for states in (self.keys, self.values):  # cat copies first: the parts may overlap
+                states[:, :, : self.length] = torch.cat([states[:, :, p] for p in parts], dim=2)
+
 
 class PathCache(Cache):
-    """Keys and values of one path from the root of a trie.
+    """Keys and values of one path from the root of a trie, and of the row that follows it.
 
     Args:
         num_layers: of the model.
-        capacity: longest path, in tokens.
+        capacity: longest path and row together, in tokens.
     """
 
     def __init__(self, num_layers: int, *, capacity: int) -> None:
         super().__init__(layers=[PathLayer(capacity) for _ in range(num_layers)])
 
-    def rewind(self, length: int) -> None:
-        """Forget all but the first tokens."""
+    def keep(self, columns: np.ndarray) -> None:
+        """Hold the tokens of these columns only: the path to the next row."""
+        parts = slices(columns)
         for layer in self.layers:
-            layer.length = length
+            layer.keep(parts)
+
+
+def slices(columns: np.ndarray) -> list[slice]:
+    """Return ascending columns as runs without a gap."""
+    ends = np.flatnonzero(np.diff(columns) != 1) + 1
+    return [slice(int(run[0]), int(run[-1]) + 1) for run in np.split(columns, ends) if len(run)]
+
+
+def joined(states: torch.Tensor, parts: Sequence[slice]) -> torch.Tensor:
+    """Return parts of states [1, heads, tokens, size] as one; a single part is not copied."""
+    found = [states[:, :, part] for part in parts]
+    return found[0] if len(found) == 1 else torch.cat(found, dim=2)
 
 
 def _buffer(states: torch.Tensor, capacity: int) -> torch.Tensor:

@@ -1,9 +1,10 @@
 """How are many continuations scored without computing their shared beginnings again and again?
 
 All requests are folded into a trie (`inference/trie.py`) and each token of it is computed once: the
-examples of a subject, each question, each option. The keys and values of a path with much below it
-are kept; small subtrees share a row, in which a token attends to its ancestors and has its depth as
-position. The values equal those of each sequence alone (tests/parity/test_parity_scoring.py).
+examples of a subject, each question, each option. The trie is walked depth first in long rows;
+between two rows the keys and values of the path to the next are kept, and in a row a token attends
+to its own path only and has its depth as position. The values equal those of each sequence alone
+(tests/parity/test_parity_scoring.py).
 
 Axes: R rows, T tokens of a row, N scored positions, P places of a row with a scored position,
 H hidden size, V vocabulary.
@@ -13,20 +14,52 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from hanlin.core.errors import InputError
+from hanlin.inference import tree_attention
 from hanlin.inference.engine import ScoreRequest
 from hanlin.inference.path_cache import PathCache
-from hanlin.inference.trie import Step, Trie, build, steps
+from hanlin.inference.trie import Segment, Trie, above, build, cut
 
-MAX_TOKENS = {"cpu": 384, "cuda": 4096}  # of a row: attention over branches grows with its square
 MAX_LOGITS = 1 << 22  # 16 MiB in float32
+MAX_STATES = 1 << 30  # keys and values of a row, in bytes
+ALONE_TOKENS = 2048  # of a batch of whole sequences
 ATTENTION = {"full_attention", "sliding_attention"}
+
+
+class Sizes(NamedTuple):
+    """How much is computed at once, in tokens.
+
+    Attributes:
+        row: of one pass through the model: large matrix products use a processor better.
+        chunk: of a row, that attend at once: attention over branches grows with its square.
+    """
+
+    row: int
+    chunk: int
+
+
+SIZES = {"cpu": Sizes(2048, 256), "cuda": Sizes(4096, 4096)}
+PLAIN_SIZES = Sizes(384, 384)  # where a model takes a mask only: attention is over the whole row
+
+
+class Score(NamedTuple):
+    """What is found about one continuation.
+
+    Attributes:
+        log_likelihood: of all its tokens after the prefix, in nats.
+        is_greedy: whether each of its tokens is the most likely one.
+    """
+
+    log_likelihood: float
+    is_greedy: bool
 
 
 @dataclass
@@ -48,8 +81,8 @@ def score_requests(
     *,
     max_length: int,
     work: Work | None = None,
-) -> list[float]:
-    """Return the log-likelihood of each continuation after its prefix, in nats.
+) -> list[Score]:
+    """Return the log-likelihood of each continuation, and whether it is the greedy one.
 
     Args:
         model: a causal language model. One whose attention cannot follow a tree (a window shorter
@@ -62,18 +95,25 @@ def score_requests(
         InputError: a sequence is longer than the model's context.
     """
     _check(requests, max_length)
-    scores = np.zeros(len(requests))
-    budget = MAX_TOKENS.get(model.device.type, MAX_TOKENS["cpu"])
-    trie = build(requests, max_segment=budget)
+    scores = _Scores(np.zeros(len(requests)), np.ones(len(requests), dtype=bool))
+    trie = build(requests)
     longest = max((len(sequence) - 1 for sequence in trie.sequences), default=0)
     work = work or Work()
     work.distinct += trie.num_tokens
     with torch.inference_mode():
         if follows_trees(model, longest):
-            _score_trie(model, trie, budget=budget, scores=scores, work=work)
+            _score_trie(model, trie, scores=scores, work=work)
         else:
-            _score_alone(model, trie, budget=budget, scores=scores, work=work)
-    return scores.tolist()
+            _score_alone(model, trie, scores=scores, work=work)
+    return list(map(Score, scores.log_likelihoods.tolist(), scores.is_greedy.tolist()))
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """What was found so far about each request."""
+
+    log_likelihoods: np.ndarray
+    is_greedy: np.ndarray
 
 
 def follows_trees(model: PreTrainedModel, longest: int) -> bool:
@@ -109,82 +149,69 @@ def _check(requests: Sequence[ScoreRequest], max_length: int) -> None:
             )
 
 
-def _score_trie(
-    model: PreTrainedModel, trie: Trie, *, budget: int, scores: np.ndarray, work: Work
-) -> None:
-    plan = list(steps(trie, max_tokens=budget))  # kept steps follow from it alone
-    capacity = max((_end(trie, step) for step in plan), default=0)
+def _score_trie(model: PreTrainedModel, trie: Trie, *, scores: _Scores, work: Work) -> None:
+    sizes = _sizes(model)
+    rows = list(cut(trie.segments, max_tokens=sizes.row))
+    lengths = [sum(segment.end - segment.start for segment in row) for row in rows]
+    capacity = max((row[0].start + n for row, n in zip(rows, lengths, strict=True)), default=0)
     cache = PathCache(model.config.get_text_config().num_hidden_layers, capacity=capacity)
-    for step in plan:
-        ids_T, depths_T, targets = _row(trie, step)
-        cache.rewind(step.past)
-        hidden_TH = model.get_decoder()(
+    for number, row in enumerate(rows):
+        if number:  # the path to this row's first token runs through the row before
+            *_, path = above([*rows[number - 1], row[0]])
+            cache.keep(path)
+        hidden_TH = _forward(model, trie, row, chunk=sizes.chunk, cache=cache)
+        work.computed += len(hidden_TH)
+        _add_scores(model, hidden_TH, _targets(trie, row), scores=scores)
+
+
+def _sizes(model: PreTrainedModel) -> Sizes:
+    """Return the sizes for a model and its device; rows of a large model are shorter."""
+    if not tree_attention.takes_chunks(model):
+        return PLAIN_SIZES
+    config = model.config.get_text_config()
+    bytes_of_token = 2 * config.num_hidden_layers * config.hidden_size * model.dtype.itemsize
+    sizes = SIZES.get(model.device.type, SIZES["cpu"])
+    return sizes._replace(row=max(1, min(sizes.row, MAX_STATES // bytes_of_token)))
+
+
+def _forward(
+    model: PreTrainedModel, trie: Trie, row: Sequence[Segment], *, chunk: int, cache: PathCache
+) -> torch.Tensor:
+    """Return the last hidden states [T, H] of a row."""
+    ids_T = np.concatenate([trie.ids(segment) for segment in row])
+    depths_T = np.concatenate([np.arange(segment.start, segment.end) for segment in row])
+    like = torch.empty(0, dtype=model.dtype, device=model.device)
+    is_chunked = tree_attention.takes_chunks(model)
+    chunks = tree_attention.chunks(row, max_tokens=chunk, like=like)
+    with tree_attention.in_chunks(model, chunks) if is_chunked else nullcontext():
+        states: torch.Tensor = model.get_decoder()(
             input_ids=torch.from_numpy(ids_T)[None].to(model.device),
             position_ids=torch.from_numpy(depths_T)[None].to(model.device),
-            attention_mask=_as_mask(model, tree_mask(trie, step)[None]),
+            attention_mask=None if is_chunked else chunks[0].mask,
             past_key_values=cache,
             use_cache=True,
-        ).last_hidden_state[0]
-        work.computed += len(ids_T)
-        _add_scores(model, hidden_TH, targets, scores=scores)
+        ).last_hidden_state
+    return states[0]
 
 
-def _end(trie: Trie, step: Step) -> int:
-    segments = [trie.segments[number] for number in step.segments]
-    return step.past + sum(segment.end - segment.start for segment in segments)
-
-
-def _row(trie: Trie, step: Step) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ids [T], depths [T] and (place in the row, next token, request) [N, 3]."""
-    ids, depths, targets, place = [], [], [], 0
-    for number in step.segments:
-        segment = trie.segments[number]
-        ids.append(trie.ids(segment))
-        depths.append(np.arange(segment.start, segment.end))
-        rows = trie.targets(segment)
-        rows[:, 0] += place - segment.start
-        targets.append(rows)
+def _targets(trie: Trie, row: Sequence[Segment]) -> np.ndarray:
+    """Return (place in the row, next token, request) of what is scored [N, 3]."""
+    found, place = [], 0
+    for segment in row:
+        targets = trie.targets(segment)
+        targets[:, 0] += place - segment.start
+        found.append(targets)
         place += segment.end - segment.start
-    return np.concatenate(ids), np.concatenate(depths), np.concatenate(targets)
+    return np.concatenate(found)
 
 
-def tree_mask(trie: Trie, step: Step) -> np.ndarray:
-    """Return which token of a row sees which of the kept path and of the row [T, past + T]."""
-    past, total = step.past, _end(trie, step)
-    mask_TS = np.zeros((total - past, total), dtype=bool)
-    mask_TS[:, :past] = True
-    last: dict[int, int] = {}  # segment -> place of its last token
-    place = 0
-    for number in step.segments:
-        segment = trie.segments[number]
-        end = place + segment.end - segment.start
-        if segment.parent in last:
-            above = mask_TS[last[segment.parent], past : past + place]
-            mask_TS[place:end, past : past + place] = above
-        mask_TS[place:end, past + place : past + end] = np.tri(end - place, dtype=bool)
-        last[number] = end - 1
-        place = end
-    return mask_TS
-
-
-def _as_mask(model: PreTrainedModel, mask_RTS: np.ndarray) -> torch.Tensor:
-    """Return a mask [R, 1, T, S] as the model's attention takes it."""
-    mask = torch.from_numpy(mask_RTS)[:, None].to(model.device)
-    if model.config.get_text_config()._attn_implementation == "sdpa":
-        return mask
-    values = torch.zeros(mask.shape, dtype=model.dtype, device=model.device)
-    return values.masked_fill_(~mask, torch.finfo(model.dtype).min)
-
-
-def _score_alone(
-    model: PreTrainedModel, trie: Trie, *, budget: int, scores: np.ndarray, work: Work
-) -> None:
+def _score_alone(model: PreTrainedModel, trie: Trie, *, scores: _Scores, work: Work) -> None:
     """Score each sequence in a row of its own; equal inputs once."""
     groups: dict[bytes, list[int]] = {}
     for number, sequence in enumerate(trie.sequences):
         groups.setdefault(sequence[:-1].tobytes(), []).append(number)
     by_length = sorted(groups.values(), key=lambda group: len(trie.sequences[group[0]]))
-    for batch in _batches(by_length, trie, budget):
+    for batch in _batches(by_length, trie):
         inputs = [trie.sequences[group[0]][:-1] for group in batch]
         length = max(map(len, inputs))
         ids_RT = np.zeros((len(batch), length), dtype=np.int64)
@@ -209,11 +236,11 @@ def _own_targets(trie: Trie, number: int) -> np.ndarray:
     return np.stack([places, sequence[places + 1], owner], axis=1)
 
 
-def _batches(groups: Sequence[list[int]], trie: Trie, budget: int) -> Iterator[list[list[int]]]:
+def _batches(groups: Sequence[list[int]], trie: Trie) -> Iterator[list[list[int]]]:
     """Yield rows of similar length; the longest, which comes last, decides the padding."""
     batch: list[list[int]] = []
     for group in groups:
-        if batch and len(trie.sequences[group[0]]) * (len(batch) + 1) > 4 * budget:
+        if batch and len(trie.sequences[group[0]]) * (len(batch) + 1) > ALONE_TOKENS:
             yield batch
             batch = []
         batch.append(group)
@@ -222,7 +249,7 @@ def _batches(groups: Sequence[list[int]], trie: Trie, budget: int) -> Iterator[l
 
 
 def _add_scores(
-    model: PreTrainedModel, hidden_TH: torch.Tensor, targets: np.ndarray, *, scores: np.ndarray
+    model: PreTrainedModel, hidden_TH: torch.Tensor, targets: np.ndarray, *, scores: _Scores
 ) -> None:
     """Add the log-probability of each (place, next token, request) to the request's score."""
     if not len(targets):
@@ -231,30 +258,34 @@ def _add_scores(
     # Options share places, and the logits of a place are wanted once.
     places, which_N = np.unique(targets[:, 0], return_inverse=True)
     hidden_PH = hidden_TH[torch.from_numpy(places).to(hidden_TH.device)]
-    values_N = _pick(model, hidden_PH, which=which_N, tokens=targets[:, 1])
-    np.add.at(scores, targets[:, 2], values_N)
+    step = max(1, MAX_LOGITS // model.config.get_text_config().vocab_size)
+    for start in range(0, len(places), step):
+        logits_PV = _logits(model, hidden_PH[start : start + step])
+        low, high = np.searchsorted(which_N, [start, start + step])
+        part = targets[low:high]
+        values_N, is_best_N = _pick(logits_PV, which_N[low:high] - start, tokens_N=part[:, 1])
+        np.add.at(scores.log_likelihoods, part[:, 2], values_N)
+        np.logical_and.at(scores.is_greedy, part[:, 2], is_best_N)
 
 
 def _pick(
-    model: PreTrainedModel, hidden_PH: torch.Tensor, *, which: np.ndarray, tokens: np.ndarray
-) -> np.ndarray:
-    """Return the log-probability [N] of each token after its hidden state; `which` ascends."""
-    values_N = np.zeros(len(tokens))
-    step = max(1, MAX_LOGITS // model.config.get_text_config().vocab_size)
-    for start in range(0, len(hidden_PH), step):
-        logits_PV = _logits(model, hidden_PH[start : start + step])
-        low, high = np.searchsorted(which, [start, start + step])
-        place_N = torch.from_numpy(which[low:high] - start).to(logits_PV.device)
-        token_N = torch.from_numpy(tokens[low:high].copy()).to(logits_PV.device)
-        log_p_N = logits_PV[place_N, token_N] - logits_PV.logsumexp(-1)[place_N]
-        values_N[low:high] = log_p_N.double().cpu().numpy()
-    return values_N
+    logits_PV: torch.Tensor, places_N: np.ndarray, *, tokens_N: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each token's log-probability and whether it is the best one [N]; spoils the logits."""
+    device = logits_PV.device
+    place, token = torch.from_numpy(places_N).to(device), torch.from_numpy(tokens_N).to(device)
+    picked_N, best_P = logits_PV[place, token], logits_PV.argmax(-1)
+    top_P = logits_PV.gather(1, best_P[:, None])
+    # In place and by hand: torch.logsumexp took five times as long as the logits themselves.
+    totals_P = logits_PV.sub_(top_P).exp_().sum(-1).log_() + top_P[:, 0]
+    values_N = (picked_N - totals_P[place]).double().cpu().numpy()
+    return values_N, (best_P[place] == token).cpu().numpy()
 
 
 def _logits(model: PreTrainedModel, hidden_PH: torch.Tensor) -> torch.Tensor:
     """Return the logits [P, V] in float32, scaled and capped as the model's own forward does."""
     config = model.config.get_text_config()
-    logits_PV = model.get_output_embeddings()(hidden_PH).float()
+    logits_PV: torch.Tensor = model.get_output_embeddings()(hidden_PH).float()
     if scale := getattr(config, "logit_scale", None):  # Cohere
         logits_PV = logits_PV * scale
     if scale := getattr(config, "logits_scaling", None):  # Granite

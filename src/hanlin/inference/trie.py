@@ -1,25 +1,25 @@
 """Which tokens do many sequences have in common, and in which order is each computed only once?
 
-Sequences are folded into a trie of segments: runs of tokens without a branch. `steps` walks it from
-the root. A segment with much below it is computed by itself and its keys and values are kept; small
-subtrees are packed into one row, in which each token sees its ancestors only.
+Sequences are folded into a trie of segments: runs of tokens without a branch. Walked depth first,
+what a token follows is always on the path to it: any stretch of the walk can be computed as one
+row, when the path to its first token is known.
 
-    trie = build(requests, max_segment=512)
-    for step in steps(trie, max_tokens=512): ...
+    trie = build(requests)
+    for row in cut(pieces(trie), max_tokens=2048): ...
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from hanlin.inference.engine import ScoreRequest
 
 
-@dataclass
-class Segment:
+class Segment(NamedTuple):
     """A run of tokens that the sequences `low` to `high` of the sorted ones have in common.
 
     Attributes:
@@ -27,29 +27,23 @@ class Segment:
         high: one past the last.
         start: depth of its first token: its position in each of its sequences.
         end: one past the depth of its last token.
-        parent: number of the segment above, -1 for none.
-        children: numbers of the segments below.
-        size: tokens in it and in everything below.
     """
 
     low: int
     high: int
     start: int
     end: int
-    parent: int
-    children: list[int] = field(default_factory=list)
-    size: int = 0
 
 
 @dataclass(frozen=True)
 class Trie:
-    """Sorted sequences and their segments, parents before children.
+    """Sorted sequences and their segments, depth first.
 
     Attributes:
         sequences: each request with a continuation, in ascending order.
         requests: whose sequence it is.
         scored_from: depth of the first token whose successor is scored.
-        segments: all segments.
+        segments: all segments; some may be a part of a longer run.
     """
 
     sequences: list[np.ndarray]
@@ -79,28 +73,8 @@ class Trie:
         return np.concatenate(found)
 
 
-@dataclass(frozen=True)
-class Step:
-    """One row for the model.
-
-    Attributes:
-        past: how many tokens of the kept path are above all of its segments.
-        segments: numbers, parents before children.
-        keeps: whether the row continues the kept path.
-    """
-
-    past: int
-    segments: list[int]
-    keeps: bool
-
-
-def build(requests: Sequence[ScoreRequest], *, max_segment: int) -> Trie:
-    """Fold requests into a trie; those with an empty continuation are left out.
-
-    Args:
-        requests: (prefix, continuation) as token ids.
-        max_segment: longer runs are cut into several segments.
-    """
+def build(requests: Sequence[ScoreRequest]) -> Trie:
+    """Fold requests (prefix, continuation) into a trie, without those of no continuation."""
     kept = [index for index, (_, continuation) in enumerate(requests) if len(continuation)]
     sequences = [np.array([*requests[i][0], *requests[i][1]], dtype=np.int64) for i in kept]
     # Big-endian bytes are in the order of the numbers. The last token is a target, no input.
@@ -108,7 +82,7 @@ def build(requests: Sequence[ScoreRequest], *, max_segment: int) -> Trie:
     sequences = [sequences[i] for i in order]
     numbers = np.array([kept[i] for i in order], dtype=np.int64)
     scored_from = np.array([len(requests[i][0]) - 1 for i in numbers], dtype=np.int64)
-    segments = _segments([len(s) - 1 for s in sequences], _shared(sequences), max_segment)
+    segments = list(_segments([len(s) - 1 for s in sequences], _shared(sequences)))
     return Trie(sequences, numbers, scored_from, segments)
 
 
@@ -122,24 +96,15 @@ def _shared(sequences: Sequence[np.ndarray]) -> np.ndarray:
     return shared
 
 
-def _segments(lengths: Sequence[int], shared: np.ndarray, max_segment: int) -> list[Segment]:
-    segments: list[Segment] = []
-    todo = [(low, high, 0, -1) for low, high in reversed(_groups(0, len(lengths), shared, 0))]
+def _segments(lengths: Sequence[int], shared: np.ndarray) -> Iterator[Segment]:
+    todo = [(low, high, 0) for low, high in reversed(_groups(0, len(lengths), shared, 0))]
     while todo:
-        low, high, start, parent = todo.pop()
-        common = int(shared[low + 1 : high].min()) if high - low > 1 else lengths[low]
-        end = min(common, start + max_segment)
-        number = len(segments)
-        segments.append(Segment(low, high, start, end, parent, size=end - start))
-        if parent >= 0:
-            segments[parent].children.append(number)
+        low, high, start = todo.pop()
+        end = int(shared[low + 1 : high].min()) if high - low > 1 else lengths[low]
+        yield Segment(low, high, start, end)
         while low < high and lengths[low] == end:  # those that end here sort before the others
             low += 1
-        todo += [(*group, end, number) for group in reversed(_groups(low, high, shared, end))]
-    for segment in reversed(segments):
-        if segment.parent >= 0:
-            segments[segment.parent].size += segment.size
-    return segments
+        todo += [(*group, end) for group in reversed(_groups(low, high, shared, end))]
 
 
 def _groups(low: int, high: int, shared: np.ndarray, depth: int) -> list[tuple[int, int]]:
@@ -150,36 +115,34 @@ def _groups(low: int, high: int, shared: np.ndarray, depth: int) -> list[tuple[i
     return list(zip([low, *cuts], [*cuts, high], strict=True))
 
 
-def steps(trie: Trie, *, max_tokens: int) -> Iterator[Step]:
-    """Yield rows that together hold each segment once, of at most `max_tokens` or one segment."""
-    roots = [i for i, segment in enumerate(trie.segments) if segment.parent < 0]
-    todo = _plan(trie, roots, max_tokens)
-    while todo:
-        step = todo.pop()
-        yield step
-        if step.keeps:
-            todo += _plan(trie, trie.segments[step.segments[0]].children, max_tokens)
+def cut(segments: Sequence[Segment], *, max_tokens: int) -> Iterator[list[Segment]]:
+    """Yield the walk in stretches of `max_tokens`, the last one shorter; segments are cut, too."""
+    stretch, room = [], max_tokens
+    for segment in segments:
+        rest = segment
+        while rest.end - rest.start > room:
+            stretch.append(rest._replace(end=rest.start + room))
+            yield stretch
+            rest = rest._replace(start=rest.start + room)
+            stretch, room = [], max_tokens
+        stretch.append(rest)
+        room -= rest.end - rest.start
+        if not room:
+            yield stretch
+            stretch, room = [], max_tokens
+    if stretch:
+        yield stretch
 
 
-def _plan(trie: Trie, children: Sequence[int], max_tokens: int) -> list[Step]:
-    """Return steps for the children of one segment, the first one last."""
-    kept, packs, room = [], [], 0
-    for child in children:
-        segment = trie.segments[child]
-        if segment.size > max_tokens:
-            kept.append(Step(segment.start, [child], keeps=True))
-            continue
-        if segment.size > room:
-            packs.append(Step(segment.start, [], keeps=False))
-            room = max_tokens
-        packs[-1].segments.extend(_subtree(trie, child))
-        room -= segment.size
-    return [*reversed(kept), *reversed(packs)]
+def above(stretch: Sequence[Segment]) -> Iterator[np.ndarray]:
+    """Yield for each segment of a stretch the columns of the tokens above it, from the root down.
 
-
-def _subtree(trie: Trie, root: int) -> Iterator[int]:
-    todo = [root]
-    while todo:
-        number = todo.pop()
-        yield number
-        todo += reversed(trie.segments[number].children)
+    Columns 0, 1, ... are the path to the stretch's first token; the stretch's tokens follow.
+    """
+    column = stretch[0].start
+    columns = np.arange(column)
+    for segment in stretch:
+        columns = columns[: segment.start]
+        yield columns
+        end = column + segment.end - segment.start
+        columns, column = np.concatenate([columns, np.arange(column, end)]), end

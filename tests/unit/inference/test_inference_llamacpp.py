@@ -10,7 +10,7 @@ from hanlin.models.tiny import make_tiny
 from hanlin.prompts.formats import get_format
 from hanlin.prompts.probe import check_probe, prompt_record
 from hanlin.tokenization.load import load
-from hanlin.weights.gguf import write_gguf
+from hanlin.weights.gguf.write import write_gguf
 
 TEXTS = ("Who wrote the book?", "这本书是谁写的？", "A 混合 sentence：ＡＢＣ, 🙂!")
 

@@ -1,7 +1,8 @@
 """How does a file of multiple-choice questions become questions?
 
 C-Eval (`id,question,A,B,C,D,answer`), CMMLU (`,Question,A,B,C,D,Answer`), MMLU (no header), and
-JSON lines with options as a list, as one text with line breaks (Xiezhi) or as A, B, C, D (M3KE).
+JSON lines or Parquet with options as a list, as one text with line breaks (Xiezhi) or as A, B, C,
+D (M3KE).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import Any
 from hanlin.core.errors import InputError
 from hanlin.core.files import os_error
 from hanlin.core.records import Question
+from hanlin.data.readers import arrow_rows
 from hanlin.data.readers.json_rows import read_values
 from hanlin.data.readers.rows import BadRows
 
+SHARD = re.compile(r"(train|dev|val|validation|test)-\d+-of-\d+")
 SPLIT = re.compile(r"_(test|val|dev|train)$")
 HAN = re.compile(r"[\u3400-\u9fff]")
 
@@ -60,18 +63,35 @@ def read_csv(path: Path, bad: BadRows) -> Iterator[Question]:
 
 def read_json(path: Path, bad: BadRows) -> Iterator[Question]:
     """Yield the questions of a JSON or JSON-lines file."""
-    for line, row in read_values(path, bad):
+    return _rows(path, bad, read_values(path, bad))
+
+
+def read_parquet(path: Path, bad: BadRows) -> Iterator[Question]:
+    """Yield the questions of a Parquet file, as data sets of the hub have them."""
+    return _rows(path, bad, arrow_rows.read_parquet(path, bad))
+
+
+def _rows(path: Path, bad: BadRows, rows: Iterator[tuple[int, Any]]) -> Iterator[Question]:
+    seen: set[int] = set()
+    for line, row in rows:
         try:
             if not isinstance(row, dict):
                 raise _BadRowError(f"expected an object, found {type(row).__name__}")
-            yield _question(row, subject=subject_of(path), number=str(line))
+            number = row.get("id")  # the row's own, by which authors take answers (M3KE)
+            if not isinstance(number, int) or number in seen:
+                number = line
+            seen.add(number)
+            yield _question(row, subject=subject_of(path), number=str(number))
         except _BadRowError as error:
             bad.add(str(path), line, str(error))
 
 
 def subject_of(path: Path) -> str:
-    """Return the subject that a file's name tells: `law_val.csv` is "law"."""
-    return SPLIT.sub("", path.stem)
+    """Return the subject that a file's name tells: `law_val.csv` is "law".
+
+    On the hub it is the folder's: `law/val-00000-of-00001.parquet`.
+    """
+    return path.parent.name if SHARD.fullmatch(path.stem) else SPLIT.sub("", path.stem)
 
 
 def _header(cells: Sequence[str]) -> list[str]:
@@ -107,12 +127,13 @@ def _question(row: Mapping[str, Any], *, subject: str, number: str) -> Question:
         subject=subject,
         language=str(language),
         labels=labels,
+        explanation=str(row.get("explanation") or "").strip(),
     )
 
 
 def _options(row: Mapping[str, Any]) -> tuple[list[str], bool]:
     """Return the options, and whether they are cells A, B, ..., whose spaces some prompts keep."""
-    options = row.get("options")
+    options = row.get("options", row.get("choices"))
     if isinstance(options, str):  # of Xiezhi; a stray quote ends many of its lines
         options = [_unquoted(option) for option in options.split("\n")]
         options = [option for option in options if option]

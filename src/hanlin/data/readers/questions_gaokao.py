@@ -6,14 +6,17 @@ without options it is a cloze. GAOKAO-Bench: `{example: [{question, answer}]}`, 
 
 from __future__ import annotations
 
+import ast
+import csv
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
 from hanlin.core.errors import InputError
-from hanlin.core.files import read_json
+from hanlin.core.files import os_error, read_json
 from hanlin.core.records import Question
 from hanlin.data.readers.json_rows import read_values
 from hanlin.data.readers.rows import BadRows
@@ -42,6 +45,39 @@ def read_gaokao_bench(folder: Path, *, bad: BadRows) -> Iterator[Question]:
         InputError: nothing is there, or too many rows cannot be used.
     """
     return _read(folder, "*.json", bad, _examples, _gaokao)
+
+
+def read_agieval_examples(file: Path, *, bad: BadRows) -> list[Question]:
+    """Return the examples of AGIEval's few_shot_prompts.csv, with their explanations.
+
+    A column for each exam, and rows "sample 1", "explanation 1", "sample 2", ...; a sample is a
+    Python dictionary.
+
+    Raises:
+        InputError: the file cannot be read as CSV, or too many samples cannot be used.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            header, *rows = [row for row in csv.reader(stream) if row]
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise InputError(f"{file} is not a readable CSV file", why=str(error)) from error
+    except OSError as error:
+        raise os_error(error, file) from error
+    found = []
+    for number, (samples, explanations) in enumerate(zip(rows[::2], rows[1::2], strict=False), 1):
+        cells = zip(header[1:], samples[1:], explanations[1:], strict=False)
+        for name, sample, explanation in cells:
+            if not sample.strip():
+                continue
+            try:
+                question = _agieval(ast.literal_eval(sample), f"{name}-example", number)
+            except (AttributeError, KeyError, SyntaxError, TypeError, ValueError) as error:
+                bad.add(str(file), 2 * number, f"{name}: {error}")
+                continue
+            bad.good += 1
+            found.append(replace(question, subject=name, explanation=explanation.strip()))
+    bad.check(file)
+    return found
 
 
 def _read(
@@ -75,15 +111,18 @@ def _examples(file: Path) -> Iterator[tuple[int, Any]]:
 
 def _agieval(row: Row, name: str, number: int) -> Question:
     text = _text(row.get("question"))
-    passage = row.get("passage")
-    question = f"{passage.strip()}\n{text}" if isinstance(passage, str) and passage else text
+    passage = str(row.get("passage") or "").strip()
     options = row.get("options")
     if not options:
-        return _question(name, number, question, gold=_text(row.get("answer")))
-    label = row.get("label")
-    letters = list(label) if isinstance(label, str | list) else []
-    plain = tuple(MARK.sub("", str(option), count=1).strip() for option in options)
-    return _question(name, number, question, options=plain, letters=letters)
+        found = _question(name, number, text, gold=_text(row.get("answer")))
+    else:
+        label = row.get("label")
+        letters = list(label) if isinstance(label, str | list) else []
+        plain = tuple(MARK.sub("", str(option), count=1).strip() for option in options)
+        if len(plain) == 1:  # in a few rows all options stand in one text
+            _, plain = _inline_options(str(options[0]))
+        found = _question(name, number, text, options=plain, letters=letters)
+    return replace(found, passage=passage)
 
 
 def _gaokao(row: Row, name: str, number: int) -> Question:

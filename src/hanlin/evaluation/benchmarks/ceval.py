@@ -5,7 +5,7 @@ from hanlin.evaluation.multiple_choice import question_benchmark
 from hanlin.evaluation.subjects import CEVAL_HARD
 
 BENCHMARK = question_benchmark(
-    exam(split="val", hard=CEVAL_HARD),
+    exam(split="val", groups={"hard": CEVAL_HARD}),
     summary="C-Eval: Chinese exam questions, 5 examples, letters scored; the val split.",
     data="its folder, with dev/ and val/ of CSV files",
 )

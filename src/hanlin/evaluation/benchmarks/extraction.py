@@ -24,7 +24,7 @@ from hanlin.extraction.metrics import f1
 from hanlin.extraction.prompt import format_answer
 from hanlin.extraction.schema import Schema, load_schemas, schema_for
 from hanlin.inference.engine import Sampling
-from hanlin.prompts.encode import encode_prompt
+from hanlin.prompts.encode import encode_prompt, stop_ids
 
 SPARE_TOKENS = 16
 
@@ -43,7 +43,11 @@ def run(config: BenchmarkConfig, subject: Subject, seed: int) -> BenchmarkResult
         schemas=schemas,
         engine=engine,
         prompt_ids=prompt_ids,
-        sampling=Sampling(max_new_tokens=limit, stop=format.stop_strings),
+        sampling=Sampling(
+            max_new_tokens=limit,
+            stop=format.stop_strings,
+            stop_ids=stop_ids(format, engine.tokenizer),
+        ),
     )
     overall = f1(gold, found, seed=seed)["overall"]
     estimate = Estimate(overall.f1, overall.low, overall.high, len(gold))

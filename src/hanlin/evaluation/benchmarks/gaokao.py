@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hanlin.data.readers import BadRows
 from hanlin.data.readers.questions_gaokao import read_gaokao_bench
 from hanlin.evaluation.benchmark import BenchmarkConfig, Subject
-from hanlin.evaluation.exam import notes_of
+from hanlin.evaluation.data_sets import data_folder
+from hanlin.evaluation.exam import choosable, notes_of
 from hanlin.evaluation.multiple_choice import Paper, question_benchmark
 from hanlin.evaluation.protocol import Protocol
 from hanlin.evaluation.protocols import protocol_for
@@ -19,12 +18,14 @@ MAX_BAD_ROWS = 0.05  # in a few published questions the options cannot be told a
 def paper(config: BenchmarkConfig, subject: Subject, _seed: int) -> tuple[Paper, Protocol]:
     """Return the questions; examples are others of the same exam."""
     bad = BadRows(max(config.max_bad_rows, MAX_BAD_ROWS))
-    questions = list(read_gaokao_bench(Path(config.data), bad=bad))
+    questions = list(read_gaokao_bench(data_folder(config), bad=bad))
+    protocol = protocol_for(config, subject, default="official", questions=questions)
+    asked, left_out = choosable(questions, protocol, config)
     return Paper(
-        questions=questions,
+        questions=asked,
         examples=leave_one_out(questions, shots=config.shots or 0),
-        notes=notes_of(config, questions, bad),
-    ), protocol_for(config, subject, default="official", questions=questions)
+        notes={**notes_of(config, questions, bad), **left_out},
+    ), protocol
 
 
 BENCHMARK = question_benchmark(

@@ -12,6 +12,7 @@ from pathlib import Path
 from hanlin.core.records import Question
 from hanlin.data.readers import BadRows, read_questions
 from hanlin.evaluation.benchmark import BenchmarkConfig, Subject
+from hanlin.evaluation.data_sets import data_folder
 from hanlin.evaluation.exam import categories_of, notes_of, with_options
 from hanlin.evaluation.multiple_choice import Paper, question_benchmark
 from hanlin.evaluation.protocol import Protocol
@@ -21,7 +22,7 @@ from hanlin.evaluation.shots import leave_one_out
 
 def paper(config: BenchmarkConfig, subject: Subject, seed: int) -> tuple[Paper, Protocol]:
     """Return the questions of all splits, or of the one that the config names."""
-    folder = Path(config.data)
+    folder = data_folder(config)
     bad = BadRows(config.max_bad_rows)
     questions = _numbered(folder / config.split if config.split else folder, bad)
     asked = with_options(questions, config, seed=seed)
@@ -29,7 +30,7 @@ def paper(config: BenchmarkConfig, subject: Subject, seed: int) -> tuple[Paper, 
         questions=asked,
         examples=leave_one_out(questions, shots=config.shots or 0),
         categories=categories_of("m3ke"),
-        notes=notes_of(config, questions, bad),
+        notes=notes_of(config, questions, bad, asked=asked, split=config.split or ""),
     ), protocol_for(config, subject, default="official", questions=questions)
 
 

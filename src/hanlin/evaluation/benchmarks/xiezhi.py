@@ -10,6 +10,7 @@ from pathlib import Path
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.data.readers import BadRows, read_questions
 from hanlin.evaluation.benchmark import BenchmarkConfig, Subject
+from hanlin.evaluation.data_sets import data_folder
 from hanlin.evaluation.exam import notes_of
 from hanlin.evaluation.multiple_choice import Paper, question_benchmark
 from hanlin.evaluation.option_pool import fill_up
@@ -36,12 +37,15 @@ def paper(config: BenchmarkConfig, subject: Subject, seed: int) -> tuple[Paper, 
     if config.shots:
         train = BadRows(bad.max_share)
         pool = list(read_questions(_file(config, "train"), bad=train))
+    part = config.split or "spec"
+    language = config.language or "zh"
+    notes = notes_of(config, questions, bad, asked=asked, split=part)
     how = "label" if config.shot_choice == "first" else config.shot_choice
     named = config.model_copy(update={"protocol": "cutegpt-mrr"}) if ranks else config
     return Paper(
         questions=asked,
         examples=choose_examples(asked, pool, shots=config.shots or 0, how=how, seed=seed),
-        notes={**notes_of(config, questions, bad), "file": file.name, "options": count or 4},
+        notes={**notes, "part": f"{part} {language}", "file": file.name, "options": count or 4},
     ), protocol_for(named, subject, questions=questions)
 
 
@@ -52,7 +56,7 @@ def _file(config: BenchmarkConfig, part: str) -> Path:
         ConfigError: examples are wanted and only one file was given.
         InputError: the part is not there.
     """
-    folder = Path(config.data)
+    folder = data_folder(config)
     if not folder.is_dir():
         if part == "train":
             raise ConfigError(

@@ -6,6 +6,7 @@ BACKENDS = LazyTable(
     "backend",
     {
         "transformers": "hanlin.inference.backends.transformers:TransformersEngine",
+        "openai": "hanlin.inference.backends.openai:OpenAIEngine",
         "llamacpp": "hanlin.inference.backends.llamacpp:LlamaCppEngine",
     },
     group="hanlin.backends",

@@ -98,7 +98,7 @@ class LlamaCppEngine:
 
     def _open(self, prompt: Sequence[int], sampling: Sampling) -> Answer:
         limit = answer_limit(prompt, sampling, max_length=self.max_length)
-        eos_ids = [self._tokenizer.eos_id]
+        eos_ids = [self._tokenizer.eos_id, *sampling.stop_ids]
         return Answer(self._tokenizer, stop=sampling.stop, eos_ids=eos_ids, limit=limit)
 
     def _run(

@@ -5,17 +5,21 @@ Axes: B prompts, T tokens, V vocabulary.
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+import transformers
 from transformers import DynamicCache
 
+from hanlin.core.extras import require
 from hanlin.inference.answer import Answer, answer_limit
 from hanlin.inference.engine import Generation, Sampling, ScoreRequest
-from hanlin.inference.prefix import Work, score_requests
+from hanlin.inference.prefix import Score, Work, score_requests
 from hanlin.inference.sampling import choose, generators
-from hanlin.models.load import load_pair, model_folder
+from hanlin.models.load import best_device, load_pair, model_folder, stored_dtype
 from hanlin.models.manifest import read_manifest
 from hanlin.tokenization.load import Tokenizer
 
@@ -27,14 +31,21 @@ class TransformersEngine:
 
     Args:
         path: a model folder or a hub id.
-        dtype: type of the weights.
+        dtype: type of the weights; "int8" quantizes them while they are read (LLM.int8(), Dettmers
+            et al. 2022, by bitsandbytes).
         batch_size: prompts that are generated at once.
     """
 
     def __init__(self, path: str, *, dtype: str = "float32", batch_size: int = 64) -> None:
         folder = model_folder(path)
-        model, self._tokenizer = load_pair(folder, dtype=dtype)
-        self._model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+        if dtype == "int8":
+            model, self._tokenizer = load_pair(
+                folder, dtype=stored_dtype(folder), quantization=_int8(), device=best_device()
+            )
+            self._model = model
+        else:
+            model, self._tokenizer = load_pair(folder, dtype=dtype)
+            self._model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         self._manifest = read_manifest(folder)
         self._batch_size = batch_size
         self._eos_ids = _eos_ids(model, self._tokenizer)
@@ -79,11 +90,16 @@ class TransformersEngine:
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[float]:
         """Return for each (prefix, continuation) the continuation's log-likelihood, in nats."""
+        return [score.log_likelihood for score in self.judge(requests)]
+
+    def judge(self, requests: Sequence[ScoreRequest]) -> list[Score]:
+        """Return what `score` does, and whether each continuation is the greedy one."""
         return score_requests(self._model, requests, max_length=self.max_length, work=self.work)
 
     def _open(self, prompt: Prompt, sampling: Sampling) -> Answer:
         limit = answer_limit(prompt, sampling, max_length=self.max_length)
-        return Answer(self._tokenizer, stop=sampling.stop, eos_ids=self._eos_ids, limit=limit)
+        eos_ids = self._eos_ids.union(sampling.stop_ids)
+        return Answer(self._tokenizer, stop=sampling.stop, eos_ids=eos_ids, limit=limit)
 
     def _run(
         self,
@@ -139,6 +155,13 @@ class TransformersEngine:
                 logits_to_keep=1,
             )
         return output.logits[:, -1].float()
+
+
+def _int8() -> Any:  # noqa: ANN401 - a transformers.BitsAndBytesConfig
+    if importlib.util.find_spec("bitsandbytes") is None:
+        require("bitsandbytes", extra="quantize", purpose="loading a model in int8")
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    return transformers.BitsAndBytesConfig(load_in_8bit=True)
 
 
 def _eos_ids(model: Any, tokenizer: Tokenizer) -> frozenset[int]:  # noqa: ANN401

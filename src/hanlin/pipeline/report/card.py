@@ -87,8 +87,26 @@ class Score:
 
 
 @dataclass(frozen=True)
+class PublishedScore:
+    """A figure of others, got in the same way; nothing here measured it."""
+
+    model: str
+    part: str
+    value: float
+    below_chance: bool
+    source: str
+    is_other_split: bool = False
+
+
+@dataclass(frozen=True)
 class ScoreRow:
-    """One benchmark in one language, for each evaluated model."""
+    """One benchmark in one language, for each evaluated model.
+
+    Attributes:
+        categories: model -> category of subjects -> accuracy.
+        published: what others published.
+        problems: model -> what was left out, cut or unclear, in plain words.
+    """
 
     benchmark: str
     label: str
@@ -97,6 +115,9 @@ class ScoreRow:
     higher_is_better: bool
     chance: float | None
     scores: dict[str, Score]
+    categories: dict[str, dict[str, Score]] = field(default_factory=dict)
+    published: tuple[PublishedScore, ...] = ()
+    problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

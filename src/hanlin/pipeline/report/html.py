@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from hanlin.pipeline.report import findings, sections, theme
+from hanlin.pipeline.report import exams, findings, sections, theme
 from hanlin.pipeline.report.card import Card
 from hanlin.pipeline.report.elements import Child, Markup, tag
 from hanlin.pipeline.report.sections import missing, section
@@ -104,6 +104,7 @@ def _results(card: Card) -> list[Markup]:
                 tag("h3", "Every score"),
                 findings.score_table(evaluation),
                 findings.interval_plots(evaluation),
+                exams.exam_details(evaluation),
                 lead=_results_lead(evaluation.models),
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from hanlin.pipeline.report import charts, spans, words
+from hanlin.pipeline.report import charts, exams, spans, words
 from hanlin.pipeline.report.card import Card, Dialogue, Evaluation, ExtractionSample, ScoreRow
 from hanlin.pipeline.report.sections import curve_caption
 from hanlin.pipeline.report.summary import score_text
@@ -61,6 +61,7 @@ def _results(card: Card) -> list[str]:
     for evaluation in card.evaluations:
         if evaluation.rows:
             parts.append(score_table(evaluation))
+            parts += _exams(evaluation)
     if len(parts) == 1:
         parts.append("Not evaluated: there are no scores.")
     else:
@@ -69,6 +70,22 @@ def _results(card: Card) -> list[str]:
             "not overlap."
         )
     return parts
+
+
+def _exams(evaluation: Evaluation) -> list[str]:
+    """Return published figures beside one's own, and what the scores leave out."""
+    parts = []
+    for row in evaluation.rows:
+        if row.published:
+            rows = [
+                [escape(cell) for cell in cells]
+                for cells in exams.published_rows(row, evaluation.models)
+            ]
+            header = ["model", "part", escape(words.metric(row.metric)), "source"]
+            parts += [f"### {escape(words.title(row))} beside published figures",
+                      exams.LEAD, md_table(header, rows)]  # fmt: skip
+    problems = [f"- {escape(line)}" for line in exams.problem_lines(evaluation)]
+    return parts + (["### What a score leaves out", "\n".join(problems)] if problems else [])
 
 
 def score_table(evaluation: Evaluation) -> str:

@@ -84,7 +84,12 @@ def _row(item: dict[str, Any]) -> ScoreRow:
     benchmark = str(item["benchmark"])
     defaults = {"label": benchmark, "language": "", "chance": None, "higher_is_better": True}
     given = {key: value for key, value in item.items() if value is not None}
-    return _ROW.validate_python({**defaults, **given, "benchmark": benchmark, "scores": read})
+    categories = {
+        model: {name: {**score, "value": score["accuracy"]} for name, score in found.items()}
+        for model, found in given.get("categories", {}).items()
+    }
+    values = {"benchmark": benchmark, "scores": read, "categories": categories}
+    return _ROW.validate_python({**defaults, **given, **values})
 
 
 def _prompt(value: object) -> str:
