@@ -19,8 +19,8 @@ from hanlin.models.tensors import (
     torch_dtype,
     write_checkpoint,
 )
-from hanlin.weights.apply import Term, changed_blocks
 from hanlin.weights.lora import LowRank, Rows
+from hanlin.weights.merge.apply import Term, changed_blocks
 
 NAMES = st.text(st.sampled_from("abcxyz.层_0123"), min_size=1, max_size=12)
 SHAPES = st.lists(st.integers(0, 5), max_size=3).map(tuple)

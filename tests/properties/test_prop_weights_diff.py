@@ -18,9 +18,10 @@ from hanlin.models.tensors import (
     torch_dtype,
     write_checkpoint,
 )
-from hanlin.weights import diff_tensors, packing
-from hanlin.weights.diff import make_diff
-from hanlin.weights.recover import recover
+from hanlin.weights.diff import packing
+from hanlin.weights.diff import tensors as diff_tensors
+from hanlin.weights.diff.diff import make_diff
+from hanlin.weights.diff.recover import recover
 
 NAMES = ("model.embed_tokens.weight", "lm_head.weight", "a.weight", "model.a.weight", "b", "c")
 CHANGES = ("same", "near", "other", "grown", "shrunk", "dtype", "new", "gone")

@@ -113,7 +113,7 @@ def _ask(
     from hanlin.core.records import Message
     from hanlin.extraction.extract import extract_each
     from hanlin.inference.engine import Sampling, open_engine
-    from hanlin.prompts.encode import encode_prompt
+    from hanlin.prompts.encode import encode_prompt, stop_ids
     from hanlin.prompts.formats import get_format
     from hanlin.prompts.probe import check_probe
 
@@ -124,7 +124,8 @@ def _ask(
     def prompt_ids(question: str) -> list[int]:
         return encode_prompt([Message("user", question)], format=format, tokenizer=engine.tokenizer)
 
-    sampling = Sampling(max_new_tokens=max_new_tokens, stop=format.stop_strings)
+    ends = stop_ids(format, engine.tokenizer)
+    sampling = Sampling(max_new_tokens=max_new_tokens, stop=format.stop_strings, stop_ids=ends)
     return extract_each(
         texts, schemas=schemas, engine=engine, prompt_ids=prompt_ids, sampling=sampling,
         progress=console.progress(),

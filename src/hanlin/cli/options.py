@@ -36,7 +36,15 @@ class Finite(click.FloatRange):
 seed_option = click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Root of random numbers."
 )
-force_option = click.option("--force", is_flag=True, help="Replace what is at --out already.")
+max_shard_option = click.option(
+    "--max-shard-gb", type=Finite(0, min_open=True), default=5.0, show_default=True,
+    help="Size of a file of weights (safetensors).",
+)  # fmt: skip
+max_bad_rows_option = click.option(
+    "--max-bad-rows", type=Finite(0, 1), default=0.01, show_default=True,
+    help="Share of bad rows in a file above which it is refused.",
+)  # fmt: skip
+force_option = click.option("--force", is_flag=True, help="Replace a result that is there already.")
 
 
 def out_option(default: str | None = None) -> Callable[[F], F]:

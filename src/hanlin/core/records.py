@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,44 @@ class Document:
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """A function that an answer calls; `arguments` is the text of a JSON object."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        role: who speaks; "tool" for what a called function gave back.
+        content: the text.
+        is_trained: whether the loss counts it, where it is an answer.
+        tool_calls: the functions that an answer calls.
+        input_at: where in the content an input begins that the data keeps apart from the
+            instruction, after the line break that joins them; the text is the same without it.
+    """
 
     role: Role
     content: str
+    is_trained: bool = True
+    tool_calls: tuple[ToolCall, ...] = ()
+    input_at: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """Turns in order; `source` and `line` say where it came from."""
+    """Turns in order; `source` and `line` say where it came from.
+
+    `tools` are the functions that answers may call, each the text of a JSON object.
+    """
 
     messages: tuple[Message, ...]
     source: str = ""
     line: int = 0
+    tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,8 @@ class Question:
         answers: indices of the right options, where several are right together; `answer` is None.
         gold: the right text of a question without options (cloze).
         labels: disciplines of the question, where it has several.
+        passage: a text that the question is about, "" for none.
+        explanation: why the answer is right, "" where the data set does not say.
     """
 
     id: str
@@ -75,3 +101,5 @@ class Question:
     answers: tuple[int, ...] = ()
     gold: str = ""
     labels: tuple[str, ...] = ()
+    passage: str = ""
+    explanation: str = ""

@@ -1,39 +1,41 @@
-"""What is in this file, and what of it would be trained?
+"""What is in this file, and what of it would be trained? Is it fit to be trained on at all?
 
 hanlin data inspect chat.jsonl --tokenizer base/model --prompt plain
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hanlin.core.errors import InputError
-from hanlin.core.records import Conversation, Document, Question
+from hanlin.core.records import Conversation, Document
+from hanlin.data.inspect_rows import Measure, Problem, Tally
+from hanlin.data.inspect_samples import Sample, bracketed, sample_of
+from hanlin.data.inspect_tokens import inspect_store, inspect_token_ids
 from hanlin.data.readers import (
     BadRows,
-    detect,
     files_in,
     read_conversations,
     read_documents,
     read_questions,
 )
-from hanlin.data.readers.json_rows import read_values
-from hanlin.data.store import HEADER, TokenStore
-from hanlin.prompts.encode import encode_conversation, render
-from hanlin.prompts.format import PromptFormat
+from hanlin.data.readers.kinds import kind_of
+from hanlin.data.readers.rows import NoRowsError
+from hanlin.data.sources import ticking
+from hanlin.data.store import HEADER
 from hanlin.prompts.formats import get_format
+from hanlin.prompts.render import unsupported
 
 if TYPE_CHECKING:
+    from hanlin.prompts.format import PromptFormat
     from hanlin.tokenization.load import Tokenizer
 
-OPENS, CLOSES = "⟦", "⟧"  # around what the loss counts
-END = "</s>"
-SHOWN_CHARACTERS = 600  # of a document
-SNIFFED_ROWS = 20
+Tick = Callable[[int], None]
+BATCH = 256  # rows that are encoded together
 READERS = {
     "questions": read_questions,
     "conversations": read_conversations,
@@ -46,165 +48,127 @@ class Inspection:
     """What is known of a file.
 
     Attributes:
-        path: the file, folder or token store.
-        kind: "documents", "conversations", "questions" or "token store".
-        counts: rows, bad_rows, characters, and tokens where a tokenizer is given.
-        samples: the first rows as they would be trained; ⟦ ⟧ stand around what the loss counts.
+        path: the file, folder, hub id or token store.
+        kind: "documents", "conversations", "questions", "token ids" or "token store".
+        counts: rows, bad_rows, characters, duplicates; with a tokenizer tokens, trained_tokens,
+            begin_tokens, end_tokens; with a row length shortened_rows, dropped_turns,
+            too_long_rows.
+        samples: the first rows as they would be trained.
         bad_rows: the first rows that cannot be used: source, line, reason.
+        reasons: why rows cannot be used -> how many, the most frequent first.
+        left_out: what good rows hold and their records do not, such as `field id` -> how many.
+        languages: language or script -> rows.
+        lengths: "characters" and "tokens" -> rows by length, in powers of two.
+        problems: why the data must not be trained on; empty where it may.
     """
 
     path: str
     kind: str
     counts: dict[str, int]
-    samples: list[str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     bad_rows: list[dict[str, object]] = field(default_factory=list)
+    reasons: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    languages: dict[str, int] = field(default_factory=dict)
+    lengths: dict[str, list[dict[str, int]]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for --json; in samples, ⟦ ⟧ stand around what the loss counts."""
+        problems = [vars(problem) for problem in self.problems]
+        samples = [bracketed(sample) for sample in self.samples]
+        changed = {"samples": samples, "problems": problems, "is_blessed": not problems}
+        return {**vars(self), **changed}
 
 
 def inspect(
-    path: Path, *, tokenizer: Tokenizer | None = None, prompt: str = "plain", rows: int = 3
+    path: Path,
+    *,
+    tokenizer: Tokenizer | None = None,
+    prompt: str = "plain",
+    rows: int = 3,
+    seq_len: int | None = None,
+    tick: Tick = lambda _: None,
 ) -> Inspection:
-    """Read a file to its end and render its first rows.
+    """Read a file to its end, count what would be trained, and render its first rows.
 
     Args:
-        path: a corpus, conversations, questions, or a token store (which needs the tokenizer).
+        path: a corpus, conversations, questions, token ids or a token store (the last two show
+            text only with the tokenizer).
         tokenizer: counts tokens, if given.
         prompt: prompt format that conversations are shown in.
         rows: how many rows to show.
+        seq_len: the longest row in tokens, to count what is cut; needs the tokenizer.
+        tick: told the number of rows now and then.
 
     Raises:
         InputError: nothing in the file is of a known kind.
         ConfigError: the prompt format is unknown.
     """
-    if (path / HEADER).exists():
-        return _inspect_store(path, tokenizer, rows)
     format = get_format(prompt)
+    if (path / HEADER).exists():
+        return Inspection(str(path), "token store", **inspect_store(path, tokenizer, rows))
     kind = kind_of(path)
+    if kind == "token ids":
+        return Inspection(str(path), kind, **inspect_token_ids(files_in(path), tokenizer, rows))
     bad = BadRows(max_share=1.0)
-    counts = {"rows": 0, "bad_rows": 0, "characters": 0}
-    samples: list[str] = []
-    for record in READERS[kind](path, bad=bad):
-        counts["rows"] += 1
-        counts["characters"] += len(_plain_text(record))
-        _count_tokens(counts, record, format, tokenizer)
-        if len(samples) < rows:
-            samples.append(_show(record, format))
-    counts["bad_rows"] = bad.bad
-    return Inspection(str(path), kind, counts, samples, bad.as_records()[:rows])
-
-
-def kind_of(path: Path) -> str:
-    """Return "documents", "conversations" or "questions", from the first rows of a file or folder.
-
-    Raises:
-        InputError: no row is of a known kind.
-    """
-    for file in files_in(path):
-        format = detect(file)
-        if format != "json":
-            return "questions" if format == "csv" else "documents"
-        for _, row in islice(read_values(file, BadRows()), SNIFFED_ROWS):
-            if kind := _kind_of_row(row):
-                return kind
-    raise InputError(
-        f"{path} holds no rows of a known kind",
-        why="none of the first rows is a text, a conversation or a question",
-        fix='corpus rows look like {"text": ...}, conversations like {"messages": [...]} or '
-        '{"instruction": ..., "output": ...}',
+    tally = Tally(Measure(format, tokenizer, seq_len))
+    samples: list[Sample] = []
+    records = ticking(_until_nothing(READERS[kind](path, bad=bad), bad), tick)
+    for batch in _batches(_renderable(records, format, bad)):
+        samples += [sample_of(record, format) for record in batch[: rows - len(samples)]]
+        tally.add(batch)
+    return Inspection(
+        str(path),
+        kind,
+        {"rows": tally.rows, "bad_rows": bad.bad, **tally.counts()},
+        samples,
+        bad_rows=bad.as_records()[: max(rows, 1)],
+        reasons=dict(bad.reasons.most_common(20)),
+        left_out=dict(sorted(bad.notes.items())),
+        languages=dict(tally.languages.most_common()),
+        lengths=tally.lengths(),
+        problems=tally.problems(),
     )
 
 
-def _kind_of_row(row: object) -> str | None:
-    if isinstance(row, str):
-        return "documents"
-    keys = {str(key).lower() for key in row} if isinstance(row, dict) else set()
-    if "question" in keys and keys & {"options", "a"}:
-        return "questions"
-    if keys & {"messages", "conversations", "instruction"} or {"input", "output"} <= keys:
-        return "conversations"
-    return "documents" if keys & {"text", "content", "paragraphs"} else None
+def check_blessed(found: Inspection) -> None:
+    """Refuse data of which some row teaches nothing, or teaches no end.
 
-
-def _inspect_store(path: Path, tokenizer: Tokenizer | None, rows: int) -> Inspection:
-    store = TokenStore.open(path)
-    counts = {"rows": sum(s.documents for s in store.sources), "tokens": store.tokens}
-    counts["trained_tokens"] = sum(s.trained_tokens for s in store.sources)
-    counts["bad_rows"] = sum(s.bad_rows for s in store.sources)
-    samples = []
-    if tokenizer is not None:
-        store.check_tokenizer(tokenizer.sha256, where=str(tokenizer.path))
-        samples = [
-            _decode(*document, tokenizer=tokenizer) for document in islice(_documents(store), rows)
-        ]
-    return Inspection(str(path), "token store", counts, samples)
-
-
-def _documents(store: TokenStore) -> Iterator[tuple[list[int], list[bool]]]:
-    for source in range(len(store.sources)):
-        offsets = store.offsets(source)
-        for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-            yield store.ids(source, start, end).tolist(), store.mask(source, start, end).tolist()
-
-
-def _decode(ids: list[int], trained: list[bool], *, tokenizer: Tokenizer) -> str:
-    parts, at = [], 0
-    while at < len(ids):
-        end = at
-        while end < len(ids) and trained[end] == trained[at]:
-            end += 1
-        text = tokenizer.decode_continuation(ids[at:end])
-        text += END if tokenizer.eos_id in ids[at:end] else ""
-        parts.append(f"{OPENS}{text}{CLOSES}" if trained[at] else text)
-        at = end
-    return _cut("".join(parts))
-
-
-def _show(record: Any, format: PromptFormat) -> str:  # noqa: ANN401 - any of the three records
-    if isinstance(record, Document):
-        return _cut(f"{OPENS}{record.text}{END}{CLOSES}")
-    if isinstance(record, Question):
-        options = [f"{number}. {text}" for number, text in enumerate(record.options, 1)]
-        answer = "hidden" if record.answer is None else options[record.answer]
-        return "\n".join([record.question, *options, f"-> {answer}  ({record.subject})"])
-    return _show_conversation(record, format)
-
-
-def _show_conversation(conversation: Conversation, format: PromptFormat) -> str:
-    parts, is_open = [], False
-    for segment in render(conversation.messages, format=format, opens_answer=False):
-        is_trained = segment.answer is not None
-        if is_trained != is_open:
-            parts.append(OPENS if is_trained else CLOSES)
-            is_open = is_trained
-        parts.append(END if segment.text is None else segment.text)
-    return "".join(parts) + (CLOSES if is_open else "")
-
-
-def _plain_text(record: Any) -> str:  # noqa: ANN401 - any of the three records
-    if isinstance(record, Document):
-        return record.text
-    if isinstance(record, Question):
-        return "".join([record.question, *record.options])
-    return "".join(message.content for message in record.messages)
-
-
-def _count_tokens(
-    counts: dict[str, int],
-    record: Any,  # noqa: ANN401 - any of the three records
-    format: PromptFormat,
-    tokenizer: Tokenizer | None,
-) -> None:
-    if tokenizer is None:
+    Raises:
+        InputError: it has such rows, or no usable row at all.
+    """
+    if not found.problems:
         return
-    if isinstance(record, Conversation):
-        encoded = encode_conversation(record, format=format, tokenizer=tokenizer)
-        tokens, trained = len(encoded.ids), sum(encoded.trained)
-        counts["trained_tokens"] = counts.get("trained_tokens", 0) + trained
-    else:
-        tokens = len(tokenizer.encode(_plain_text(record), at_start=True))
-    counts["tokens"] = counts.get("tokens", 0) + tokens
+    lines = [f"{p.rows:,} rows: {p.what}; the first: {p.where}" for p in found.problems]
+    raise InputError(
+        f"{found.path} is not fit for training",
+        why="\n    ".join(lines),
+        fix="\n    ".join(dict.fromkeys(problem.fix for problem in found.problems)),
+    )
 
 
-def _cut(text: str) -> str:
-    if len(text) <= SHOWN_CHARACTERS:
-        return text
-    return f"{text[:SHOWN_CHARACTERS]} ... ({len(text)} characters)"
+def _until_nothing(records: Iterator[Any], bad: BadRows) -> Iterator[Any]:
+    """Pass records on; that all rows are bad is a finding here, not the end."""
+    try:
+        yield from records
+    except NoRowsError:
+        if not bad.bad:
+            raise
+
+
+def _renderable(records: Iterable[Any], format: PromptFormat, bad: BadRows) -> Iterator[Any]:
+    """Leave out conversations that the prompt format cannot hold, as bad rows."""
+    for record in records:
+        reason = unsupported(record, format) if isinstance(record, Conversation) else ""
+        if reason:
+            bad.add(record.source, record.line, reason)
+        elif isinstance(record, Document) and not record.text.strip():
+            bad.add(record.source, record.line, "an empty text")
+        else:
+            yield record
+
+
+def _batches(records: Iterator[Any]) -> Iterator[list[Any]]:
+    while batch := list(islice(records, BATCH)):
+        yield batch

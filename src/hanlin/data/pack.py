@@ -1,8 +1,10 @@
 """Which documents share a row? Best-fit packing: the same shape each epoch, other documents in it.
 
-Documents longer than a row are cut into pieces. What is packed are *slots* (lengths), not pieces:
-slots never change, so every epoch has the same number of rows and row `i` is found at once. Each
-epoch fills the slots anew: pieces of equal length change places and the rows change their order.
+Documents longer than a row are cut into pieces, between sentences (`segment`). Where rows would
+have gaps, the ends of some of these documents are cut to sentences, which fill the gaps. What is
+packed are *slots* (lengths), not pieces: slots never change, so every epoch has the same number of
+rows and row `i` is found at once. Each epoch fills the slots anew: pieces of equal length change
+places and the rows change their order.
 
 Without weights an epoch holds every token once. With weights an epoch is as long as the store, and
 a source gets its share of it: as many whole passes as fit, and for the rest one piece from each
@@ -21,9 +23,12 @@ import numpy.typing as npt
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.stage import derive_seed
 from hanlin.data.mix import token_shares
+from hanlin.data.segment import loosen_ends, segments
 from hanlin.data.store import TokenIds, TokenStore
 
 IGNORED = -100  # the label that a loss passes over, as in torch's cross_entropy
+GAPS = 0.01  # of the tokens; fewer are left as they are
+LOOSE = 1.5  # tokens in single sentences for each one of a gap: novels, laws 0.961 -> 0.998 full
 Ints = npt.NDArray[np.int64]
 
 
@@ -82,7 +87,8 @@ class PackedRows:
         if not store.tokens:
             raise InputError(f"the token store {store.path} has no tokens", fix="prepare it again")
         self.store, self.seq_len, self.seed = store, seq_len, seed
-        self._pieces = [_cut(store, source, seq_len) for source in range(len(store.sources))]
+        pieces = [_cut(store, source, seq_len) for source in range(len(store.sources))]
+        self._pieces = [_sorted(*own) for own in _without_gaps(store, pieces, seq_len)]
         self._slots = _slots(store, self._pieces, token_shares(store, weights))
         self._packing = _best_fit(self._slots.capacities, seq_len)
         self._arrangements: dict[int, _Arrangement] = {}
@@ -185,7 +191,7 @@ class _Arrangement:
 
 
 def _cut(store: TokenStore, source: int, seq_len: int) -> tuple[Ints, Ints]:
-    """Return first token and length of each piece of a source, longest first."""
+    """Return first token and length of each piece of a source."""
     lengths = store.lengths(source)
     if store.has_mask and len(lengths) and lengths.max() > seq_len:
         name = store.sources[source].name
@@ -194,11 +200,21 @@ def _cut(store: TokenStore, source: int, seq_len: int) -> tuple[Ints, Ints]:
             why="an answer must not be cut in the middle",
             fix=f"prepare the conversations with seq_len {seq_len}, or train with a longer one",
         )
-    counts = -(-lengths // seq_len)
-    document = np.repeat(np.arange(len(lengths)), counts)
-    number = np.arange(len(document)) - np.repeat(np.cumsum(counts) - counts, counts)
-    starts = store.offsets(source)[:-1].astype(np.int64)[document] + number * seq_len
-    sizes = np.minimum(lengths[document] - number * seq_len, seq_len)
+    return segments(store, source, seq_len=seq_len)
+
+
+def _without_gaps(
+    store: TokenStore, pieces: list[tuple[Ints, Ints]], seq_len: int
+) -> list[tuple[Ints, Ints]]:
+    """Return the pieces, some of them cut to sentences if rows would stay emptier than 99 %."""
+    lengths = np.sort(np.concatenate([sizes for _, sizes in pieces]))[::-1]
+    gaps = (len(_best_fit(lengths, seq_len).offsets) - 1) * seq_len - int(lengths.sum())
+    if gaps < GAPS * lengths.sum():
+        return pieces
+    return loosen_ends(store, pieces, tokens=round(gaps * LOOSE))
+
+
+def _sorted(starts: Ints, sizes: Ints) -> tuple[Ints, Ints]:
     order = np.argsort(-sizes, kind="stable")
     return starts[order], sizes[order]
 

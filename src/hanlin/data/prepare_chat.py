@@ -6,10 +6,13 @@ hanlin data prepare chat --config chat.yaml --out store
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,11 +21,14 @@ from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.records import Conversation
 from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
 from hanlin.data.clean import Dropped, clean
+from hanlin.data.in_order import Workers
 from hanlin.data.prepare_corpus import CorpusSource, check_not_empty, document_ids, in_language
 from hanlin.data.readers import BadRows, read_conversations, read_documents
+from hanlin.data.segment import BorderFinder
 from hanlin.data.sources import Source, check_sources, estimate_store, ticking, write_account
 from hanlin.data.store import StoreWriter
-from hanlin.prompts.encode import FittedConversation, LossOn, fit_conversation
+from hanlin.prompts.encode import LossOn
+from hanlin.prompts.fit import Truncate
 from hanlin.prompts.formats import get_format
 from hanlin.prompts.probe import prompt_record
 
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Tick = Callable[[int], None]
+BATCH = 1000  # conversations that are encoded at once
 
 
 class Config(StageConfig):
@@ -50,11 +57,19 @@ class Config(StageConfig):
     """Name of the prompt format."""
 
     seq_len: int = Field(1024, ge=8)
-    """Most tokens of a conversation. The oldest turns of a longer one are dropped; one whose last
-    turn alone is longer is left out. Both are counted."""
+    """Most tokens of a conversation; what becomes of a longer one, `truncate` says."""
 
     loss_on: LossOn = "all"
     """Learn every answer ("all"), or only the last of each conversation ("last")."""
+
+    truncate: Truncate = "oldest"
+    """Which turns of a conversation longer than seq_len are dropped: the oldest ("oldest"); the
+    oldest behind the first, which often holds the task ("keep-first"); none, the conversation is
+    left out ("refuse"), or kept as long as it is ("never"; training then needs rows for it).
+    Answers are never cut, the system text stays, everything is counted."""
+
+    workers: int = Field(1, ge=1)
+    """Processes that encode; the result does not depend on them."""
 
     max_bad_rows: float = Field(0.01, ge=0, le=1)
     """Largest share of unusable rows of a source; more of them stop the stage."""
@@ -93,28 +108,39 @@ class Fitted:
 
 def run(config: Config, context: StageContext) -> None:
     """Write the store, and in it what became of the rows."""
+    from hanlin.data.encode_chats import ChatEncoder, Settings
     from hanlin.tokenization.load import load
 
     tokenizer, format = load(config.tokenizer), get_format(config.prompt)
     folder = context.out / "store"
     account: list[dict[str, object]] = []
     collected: list[BadRows] = []
-    with StoreWriter(
-        folder,
-        tokenizer_sha256=tokenizer.sha256,
-        vocab_size=tokenizer.vocab_size,
-        has_mask=True,
-        prompt=prompt_record(format, tokenizer),
-        seq_len=config.seq_len,
-    ) as writer:
+    settings = Settings(
+        str(config.tokenizer), config.prompt, config.seq_len, config.loss_on, config.truncate
+    )
+    make = partial(ChatEncoder, tokenizer=tokenizer) if config.workers == 1 else ChatEncoder
+    with (
+        StoreWriter(
+            folder,
+            tokenizer_sha256=tokenizer.sha256,
+            vocab_size=tokenizer.vocab_size,
+            has_mask=True,
+            prompt=prompt_record(format, tokenizer),
+            seq_len=config.seq_len,
+        ) as writer,
+        Workers(config.workers, make=make, settings=settings) as workers,
+    ):
         sources = [*config.sources, *config.replay]
         for number, source in enumerate(sources):
             bad = BadRows(config.max_bad_rows)
             tick = partial(_tell, context, number, len(sources), source.name)
-            write = _write_texts if isinstance(source, CorpusSource) else _write_conversations
-            account.append(write(source, config, writer, tokenizer, bad, tick))
+            if isinstance(source, CorpusSource):
+                found = _write_texts(source, config, writer, tokenizer, bad, tick)
+            else:
+                found = _write_conversations(source, config, writer, workers, bad, tick)
+            account.append(found)
             collected.append(bad)
-            context.events.emit("prepared", stage=context.name, **account[-1])
+            context.events.emit("prepared", stage=context.name, **found)
     write_account(folder, account, collected)
     context.progress(len(sources), len(sources), "done")
 
@@ -127,27 +153,37 @@ def _write_conversations(
     source: Source,
     config: Config,
     writer: StoreWriter,
-    tokenizer: Tokenizer,
+    workers: Workers,
     bad: BadRows,
     tick: Tick,
 ) -> dict[str, object]:
-    fitted = Fitted()
-    fit = partial(
-        fit_conversation,
-        format=get_format(config.prompt),
-        tokenizer=tokenizer,
-        seq_len=config.seq_len,
-        loss_on=config.loss_on,
-    )
+    counts: Counter[str] = Counter()
+    longest = 0
     writer.begin(source.name, weight=source.weight)
-    for row in _fitting(ticking(read_conversations(source.path, bad=bad), tick), fit, fitted):
-        ids, trained = row.encoded.ids, row.encoded.trained
-        pairs = zip(ids, trained, strict=True)
-        fitted.end_tokens += sum(counts and id_ == tokenizer.eos_id for id_, counts in pairs)
-        writer.add(ids, trained=trained, text_bytes=row.text_bytes)
-    written = writer.finish(bad_rows=bad.bad)
+    rows = ticking(read_conversations(source.path, bad=bad), tick)
+    for encoded in workers.map(_batches(rows)):
+        for place, line, reason in encoded.refused:
+            bad.add(place, line, reason)
+            bad.good -= 1  # it was read, but cannot be used
+        counts.update(encoded.counts)
+        longest = max(longest, encoded.lengths.max(initial=0))
+        writer.add_conversations(
+            encoded.ids,
+            trained=encoded.trained,
+            lengths=encoded.lengths,
+            text_bytes=encoded.text_bytes,
+        )
+    bad.check(Path(source.path))
+    if config.truncate == "never":
+        writer.header["seq_len"] = max(int(longest), cast(int, writer.header["seq_len"]))
+    written, fitted = writer.finish(bad_rows=bad.bad), Fitted(**counts)
     _check_lengths(source, written.documents, fitted, config.seq_len)
     return {**asdict(written), **asdict(fitted)}
+
+
+def _batches(conversations: Iterator[Conversation]) -> Iterator[list[Conversation]]:
+    while batch := list(islice(conversations, BATCH)):
+        yield batch
 
 
 def _write_texts(
@@ -158,35 +194,20 @@ def _write_texts(
     bad: BadRows,
     tick: Tick,
 ) -> dict[str, object]:
-    """Write documents for replay, cut to pieces of at most seq_len tokens."""
+    """Write documents for replay, cut between sentences to at most seq_len tokens."""
     assert isinstance(source, CorpusSource)
-    dropped = Dropped()
+    dropped, borders = Dropped(), BorderFinder(tokenizer)
     writer.begin(source.name, language=source.language, weight=source.weight)
     documents = ticking(read_documents(source.path, bad=bad), tick)
     for document in clean(in_language(documents, source.language, dropped), dropped=dropped):
         ids = document_ids(document.text, tokenizer)
         text_bytes = len(document.text.encode("utf-8", "replace"))
-        for start in range(0, len(ids), config.seq_len):
-            piece = ids[start : start + config.seq_len]
-            writer.add(piece, trained=[True] * len(piece), text_bytes=0 if start else text_bytes)
+        segments = borders.segments(document.text, ids, seq_len=config.seq_len)
+        for number, piece in enumerate(segments):
+            writer.add(piece, trained=[True] * len(piece), text_bytes=0 if number else text_bytes)
     written = writer.finish(bad_rows=bad.bad)
     check_not_empty(source, written.documents, dropped)
     return {**asdict(written), "dropped": asdict(dropped)}
-
-
-def _fitting(
-    conversations: Iterator[Conversation],
-    fit: Callable[[Conversation], FittedConversation | None],
-    fitted: Fitted,
-) -> Iterator[FittedConversation]:
-    for conversation in conversations:
-        row = fit(conversation)
-        if row is None:
-            fitted.too_long += 1
-            continue
-        fitted.dropped_turns += row.dropped_turns
-        fitted.shortened += row.dropped_turns > 0
-        yield row
 
 
 def _check_lengths(source: Source, written: int, fitted: Fitted, seq_len: int) -> None:
@@ -218,4 +239,5 @@ STAGE = Stage(
     run=run,
     outputs={"store": ("token-store", "store")},
     estimate=_estimate,
+    revision=2,
 )

@@ -1,53 +1,35 @@
 """Where do token ids live between preparing and training? In a memory-mapped store.
 
-A store is a folder: `store.json`, and for each source NAME.ids.bin (uint16 or uint32, little
-endian), NAME.offsets.bin (uint64, one more than documents) and, for conversations, NAME.mask.bin
-(uint8, 1 = the loss counts this token). `store.json` is written last: without it there is no store.
+A store is a folder: `store.json`, and for each source, little endian: NAME.ids.bin (uint16 or
+uint32), NAME.offsets.bin (uint64, one more than documents); for conversations NAME.mask.bin (uint8,
+1 = the loss counts this token); for corpora, in tokens from the start of the source,
+NAME.sentences.bin and NAME.clauses.bin (uint64, see `segment.TokenBorders`), and NAME.digests.bin
+(uint64, of each document's text). `store.json` is written last: without it there is no store.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from hanlin.core.errors import InputError
 from hanlin.core.files import os_error, read_json, write_json
+from hanlin.data.encoded import EncodedDocuments
+from hanlin.data.store_files import Column, StoreSource, checksum, file_sizes
 
-VERSION = 1
+__all__ = ["HEADER", "StoreSource", "StoreWriter", "TokenIds", "TokenStore"]
+
+VERSION = 2
 HEADER = "store.json"
 TokenIds = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class StoreSource:
-    """What is known of one source of a store.
-
-    Attributes:
-        name: unique in the store; begins its files' names.
-        language: "zh", "en", ... or None.
-        weight: its share of the tokens that training draws, relative to the other sources;
-            None = as many as it has.
-        documents: how many documents (or conversations) it has.
-        tokens: how many tokens.
-        trained_tokens: how many of them the loss counts.
-        text_bytes: UTF-8 bytes of the text that became tokens.
-        bad_rows: rows that were left out because they could not be read.
-    """
-
-    name: str
-    language: str | None
-    weight: float | None
-    documents: int = 0
-    tokens: int = 0
-    trained_tokens: int = 0
-    text_bytes: int = 0
-    bad_rows: int = 0
+NOTHING = np.zeros(0, np.uint64)
 
 
 class StoreWriter:
@@ -63,10 +45,11 @@ class StoreWriter:
         vocab_size: ids below 65536 are stored in two bytes each.
         has_mask: store a loss mask.
         prompt: prompt format and probe ids of conversations (`prompts.probe.prompt_record`).
-        seq_len: the most tokens that a conversation has; None for corpora.
+        seq_len: the most tokens that a document has; None: any number.
+        starts_inside: ids that begin in the middle of a character (`segment.starts_inside`).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each entry of the header
         self,
         folder: Path,
         *,
@@ -75,6 +58,7 @@ class StoreWriter:
         has_mask: bool = False,
         prompt: Mapping[str, object] | None = None,
         seq_len: int | None = None,
+        starts_inside: Sequence[int] = (),
     ) -> None:
         self.folder, self.has_mask = folder, has_mask
         self.dtype = np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
@@ -85,9 +69,11 @@ class StoreWriter:
             "has_mask": has_mask,
             "prompt": dict(prompt) if prompt else None,
             "seq_len": seq_len,
+            "starts_inside": list(starts_inside),
         }
         self.sources: list[dict[str, Any]] = []
-        self._files: list[IO[bytes]] = []
+        self._begun: set[str] = set()
+        self._files: dict[str, Column] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -111,14 +97,23 @@ class StoreWriter:
             write_json(self.folder / HEADER, {**self.header, "sources": self.sources})
 
     def begin(self, name: str, *, language: str | None = None, weight: float | None = None) -> None:
-        """Start a source; the documents that follow belong to it."""
-        if name in [source["name"] for source in self.sources]:
+        """Start a source, or go on with one that was taken over; what follows belongs to it."""
+        if name in self._begun:
             raise ValueError(f"two sources are called {name!r}")
         self._close()
-        self.sources.append(asdict(StoreSource(name, language, weight)))
-        suffixes = ["ids", "offsets"] + (["mask"] if self.has_mask else [])
-        self._files = [(self.folder / f"{name}.{suffix}.bin").open("wb") for suffix in suffixes]
-        self._files[1].write(np.zeros(1, "<u8").tobytes())
+        self._begun.add(name)
+        known = [source for source in self.sources if source["name"] == name]
+        if known:  # the source that is written is the last one
+            self.sources.remove(known[0])
+            self.sources.append(known[0] | {"language": language, "weight": weight})
+        else:
+            self.sources.append(asdict(StoreSource(name, language, weight)))
+        written = StoreSource(**self.sources[-1])
+        for column, size in file_sizes(written, self.dtype, has_mask=self.has_mask).items():
+            file = self.folder / f"{name}.{column}.bin"
+            self._files[column] = Column(file, kept_bytes=size if written.documents else 0)
+        if not written.documents:
+            self._files["offsets"].write(np.zeros(1, "<u8"))
 
     def add(
         self, ids: Sequence[int], *, trained: Sequence[bool] | None = None, text_bytes: int = 0
@@ -139,19 +134,120 @@ class StoreWriter:
         source["tokens"] += len(ids)
         source["trained_tokens"] += len(ids) if trained is None else sum(trained)
         source["text_bytes"] += text_bytes
-        self._files[0].write(np.asarray(ids, self.dtype).tobytes())
-        self._files[1].write(np.asarray([source["tokens"]], "<u8").tobytes())
+        self._files["ids"].write(np.asarray(ids, self.dtype))
+        self._files["offsets"].write(np.asarray([source["tokens"]], "<u8"))
         if trained is not None:
-            self._files[2].write(np.asarray(trained, np.uint8).tobytes())
+            self._files["mask"].write(np.asarray(trained, np.uint8))
+
+    def add_conversations(
+        self,
+        ids: npt.NDArray[Any],
+        *,
+        trained: npt.NDArray[np.bool_],
+        lengths: TokenIds,
+        text_bytes: int,
+    ) -> None:
+        """Append many documents with their masks to the source begun last.
+
+        Args:
+            ids: tokens of all of them, one behind another.
+            trained: for each token whether the loss counts it.
+            lengths: [D], tokens of each.
+            text_bytes: UTF-8 bytes of all texts.
+        """
+        assert self.has_mask and len(ids) == len(trained) == lengths.sum()
+        source = self.sources[-1]
+        self._files["ids"].write(ids.astype(self.dtype))
+        self._files["offsets"].write((source["tokens"] + np.cumsum(lengths)).astype("<u8"))
+        self._files["mask"].write(trained.astype(np.uint8))
+        source["documents"] += len(lengths)
+        source["tokens"] += len(ids)
+        source["trained_tokens"] += int(trained.sum())
+        source["text_bytes"] += text_bytes
+
+    def add_documents(self, batch: EncodedDocuments) -> None:
+        """Append documents with their sentences to the source begun last; it has no mask."""
+        assert not self.has_mask
+        source = self.sources[-1]
+        start = source["tokens"]
+        self._files["ids"].write(batch.ids.astype(self.dtype))
+        for column, values in (
+            ("offsets", start + np.cumsum(batch.lengths)),
+            ("sentences", start + batch.sentences),
+            ("clauses", start + batch.clauses),
+            ("digests", batch.digests),
+        ):
+            self._files[column].write(values.astype("<u8"))
+        source["documents"] += len(batch.lengths)
+        source["tokens"] += len(batch.ids)
+        source["trained_tokens"] += len(batch.ids)
+        source["text_bytes"] += int(batch.text_bytes.sum())
+        for column in ("sentences", "clauses", "digests"):
+            source[column] += len(getattr(batch, column))
 
     def finish(self, *, bad_rows: int) -> StoreSource:
         """Record how many rows of the current source could not be read; return what is known."""
-        self.sources[-1]["bad_rows"] = bad_rows
+        self.sources[-1]["bad_rows"] += bad_rows
         return StoreSource(**self.sources[-1])
 
+    def checkpoint(self) -> dict[str, Any]:
+        """Hand everything to the operating system; return what `restore` needs to go on from here.
+
+        It survives the end of this process. Damage done by a power failure is found by checksum.
+        """
+        checksums = {name: column.flush() for name, column in self._files.items()}
+        sources = [dict(source) for source in self.sources]
+        return {"sources": sources, "begun": sorted(self._begun), "checksums": checksums}
+
+    def restore(self, saved: Mapping[str, Any]) -> bool:
+        """Go back to a checkpoint and on from there; False, and nothing is changed, if it is gone.
+
+        The next `begin` must name the source that was last then.
+        """
+        if not saved["sources"]:
+            return True
+        last = saved["sources"][-1]["name"]
+        for source in saved["sources"]:
+            sizes = file_sizes(StoreSource(**source), self.dtype, has_mask=self.has_mask)
+            for column, size in sizes.items():
+                file = self.folder / f"{source['name']}.{column}.bin"
+                if not file.is_file() or file.stat().st_size < size:
+                    return False
+                if source["name"] == last and checksum(file, size) != saved["checksums"][column]:
+                    return False
+        self.sources = [dict(source) for source in saved["sources"]]
+        self._begun = set(saved["begun"]) - {last}
+        return True
+
+    def take_over(self, store: TokenStore) -> None:
+        """Begin with a copy of another store's documents; later sources of its names go on there.
+
+        Raises:
+            InputError: that store was made with another tokenizer, or is one of conversations.
+        """
+        store.check_tokenizer(str(self.header["tokenizer_sha256"]), where="the one of this stage")
+        if store.has_mask or self.has_mask:
+            raise InputError(
+                f"{store.path} holds conversations; only stores of texts can be continued",
+                why="what their loss counts is not known for texts",
+                fix="give the store of a corpus, or name the two stores' weights in training",
+            )
+        for source in store.sources:
+            for column in file_sizes(source, self.dtype, has_mask=False):
+                name = f"{source.name}.{column}.bin"
+                shutil.copyfile(store.path / name, self.folder / name)
+        self.sources = [asdict(source) for source in store.sources]
+
+    def digests(self) -> npt.NDArray[np.uint64]:
+        """Return the digests of the texts that the current source has so far."""
+        self._files["digests"].flush()
+        count = self.sources[-1]["digests"]
+        file = self.folder / f"{self.sources[-1]['name']}.digests.bin"
+        return np.fromfile(file, "<u8", count).astype(np.uint64)
+
     def _close(self) -> None:
-        files, self._files = self._files, []
-        for file in files:
+        files, self._files = self._files, {}
+        for file in files.values():
             file.close()
 
 
@@ -172,11 +268,8 @@ class TokenStore:
         self._offsets = [
             self._map(s, "offsets", np.dtype("<u8"), s.documents + 1) for s in self.sources
         ]
-        self._masks = [
-            self._map(s, "mask", np.dtype(np.uint8), s.tokens)
-            for s in self.sources
-            if self.has_mask
-        ]
+        self.starts_inside: list[int] = header["starts_inside"]
+        self._rest = [self._map_rest(source) for source in self.sources]
 
     @classmethod
     def open(cls, path: str | Path) -> TokenStore:
@@ -193,16 +286,27 @@ class TokenStore:
                 fix="hanlin data prepare corpus --config FILE --out DIR",
             )
         value = read_json(header)
-        if not isinstance(value, dict) or value.get("version") != VERSION:
+        version = value.get("version") if isinstance(value, dict) else None
+        if version != VERSION:
+            older = isinstance(version, int) and version < VERSION
             raise InputError(
                 f"{header} is not a token store of version {VERSION}",
-                why="this version of hanlin cannot read it",
-                fix="prepare the data again",
+                why=f"it has version {version}; "
+                + (
+                    "since then, stores know where sentences end" if older else "it is unknown here"
+                ),
+                fix="prepare the data again with this hanlin: "
+                "hanlin data prepare corpus --config FILE --out DIR",
             )
         return cls(Path(path), value)
 
     def __reduce__(self) -> tuple[object, ...]:  # else a data loader's worker gets a copy of it all
         return TokenStore.open, (self.path,)
+
+    def only(self, name: str) -> TokenStore:
+        """Return one source as a store of its own, without a weight."""
+        chosen = [asdict(s) | {"weight": None} for s in self.sources if s.name == name]
+        return TokenStore(self.path, {**self.header, "sources": chosen})
 
     @property
     def tokens(self) -> int:
@@ -226,7 +330,19 @@ class TokenStore:
         """Return which of the tokens [start, end) the loss counts; all where there is no mask."""
         if not self.has_mask:
             return np.ones(end - start, np.bool_)
-        return self._masks[source][start:end].astype(np.bool_)
+        return self._rest[source]["mask"][start:end].astype(np.bool_)
+
+    def sentence_ends(self, source: int) -> npt.NDArray[np.uint64]:
+        """Return where the sentences of a source end, in tokens; nothing for conversations."""
+        return self._rest[source].get("sentences", NOTHING)
+
+    def clause_ends(self, source: int) -> npt.NDArray[np.uint64]:
+        """Return where the clauses of its long sentences end, in tokens."""
+        return self._rest[source].get("clauses", NOTHING)
+
+    def digests(self, source: int) -> npt.NDArray[np.uint64]:
+        """Return digests of its documents' texts, see `duplicates.digest`."""
+        return self._rest[source].get("digests", NOTHING)
 
     def check_tokenizer(self, sha256: str, *, where: str) -> None:
         """Refuse a tokenizer that did not make these ids.
@@ -245,6 +361,12 @@ class TokenStore:
                 f" against {sha256:.12})",
                 fix="prepare the data again with the model's tokenizer",
             )
+
+    def _map_rest(self, source: StoreSource) -> dict[str, npt.NDArray[Any]]:
+        if self.has_mask:
+            return {"mask": self._map(source, "mask", np.dtype(np.uint8), source.tokens)}
+        number, names = np.dtype("<u8"), ("sentences", "clauses", "digests")
+        return {name: self._map(source, name, number, getattr(source, name)) for name in names}
 
     def _map(
         self, source: StoreSource, suffix: str, dtype: np.dtype[Any], length: int

@@ -6,12 +6,16 @@ ids of a prompt are always the beginning of the ids that were trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from functools import lru_cache
+from typing import Any, Literal, Protocol, cast
 
+from hanlin.core.errors import InputError
 from hanlin.core.records import Conversation, Message
-from hanlin.prompts.format import PromptFormat, fill
+from hanlin.prompts.format import BOS, CONTENT, EOS, PromptFormat, fill
+from hanlin.prompts.render import Segment, render
 
 LossOn = Literal["all", "last"]
 
@@ -30,51 +34,37 @@ class TextEncoder(Protocol):
     def encode(self, text: str, *, at_start: bool) -> list[int]:
         """Return the ids of plain text, never special tokens; no dummy prefix unless at_start."""
 
+    def special_id(self, name: str) -> int | None:
+        """Return the id of a special token, None where there is none of that name."""
+
+
+class BatchEncoder(TextEncoder, Protocol):
+    """A tokenizer that encodes many texts at once, faster than one by one."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Return how many ids there are."""
+
+    def encode_batch(self, texts: Sequence[str], *, at_start: bool) -> list[list[int]]:
+        """Return what `encode` gives for each text."""
+
+    def bytes_of(self, token_id: int) -> bytes:
+        """Return the bytes that one id stands for."""
+
 
 @dataclass(frozen=True)
 class EncodedConversation:
-    """Token ids, and for each whether the loss counts it."""
+    """Token ids, and for each whether the loss counts it.
+
+    Attributes:
+        ids: the token ids.
+        trained: for each whether the loss counts it.
+        end_tokens: how many end tokens the loss counts.
+    """
 
     ids: list[int]
     trained: list[bool]
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A part that is encoded by itself: context, an answer, or (text None) a special token."""
-
-    text: str | None
-    answer: int | None = None  # index of the answer it belongs to
-
-
-def render(
-    messages: Sequence[Message], *, format: PromptFormat, opens_answer: bool
-) -> list[Segment]:
-    """Return the parts of a conversation in order.
-
-    Args:
-        messages: an optional system message first, then the turns.
-        format: the prompt format.
-        opens_answer: end with the words that open the next answer, as a prompt does.
-    """
-    segments: list[Segment] = []
-    context = "" if _has_system(messages) else _default_system(format)
-    number = 0
-    for index, message in enumerate(messages):
-        if message.role == "system":
-            context += fill(format.system, message.content)
-        elif message.role == "user":
-            context += fill(format.user, message.content)
-        else:
-            segments.append(Segment(context + format.assistant))
-            segments.append(Segment(fill(format.answer, message.content), number))
-            is_last = index == len(messages) - 1 and not opens_answer
-            if format.eos_after == "every" or is_last:
-                segments.append(Segment(None, number))
-            context, number = format.separator, number + 1
-    if opens_answer:
-        segments.append(Segment(context + format.assistant))
-    return segments
+    end_tokens: int = 0
 
 
 def encode_conversation(
@@ -86,121 +76,211 @@ def encode_conversation(
 ) -> EncodedConversation:
     """Return the ids of a conversation and its loss mask: the answers and their end tokens.
 
-    Messages after the last answer are left out: nothing of them would be trained.
+    Messages after the last trained answer are left out: nothing of them would be trained.
+
+    Raises:
+        InputError: the format has no place for its tool calls, or the tokenizer lacks a marker.
     """
-    messages = _up_to_last_answer(conversation.messages)
-    segments = render(messages, format=format, opens_answer=False)
-    last = max((s.answer for s in segments if s.answer is not None), default=None)
-    ids: list[int] = []
-    trained: list[bool] = []
-    for segment, part in _encode(segments, format, tokenizer):
-        counts = segment.answer is not None and (loss_on == "all" or segment.answer == last)
-        ids += part
-        trained += [counts] * len(part)
-    return EncodedConversation(ids, trained)
+    segments = _trained_segments(conversation, format)
+    return _assemble(segments, _one_by_one(tokenizer), format, tokenizer, loss_on)
+
+
+def encode_conversations(
+    conversations: Sequence[Conversation],
+    *,
+    format: PromptFormat,
+    tokenizer: BatchEncoder,
+    loss_on: LossOn = "all",
+) -> list[EncodedConversation]:
+    """Return what `encode_conversation` gives for each, several times as fast.
+
+    Raises:
+        InputError: as `encode_conversation`.
+    """
+    scripts = [_trained_segments(conversation, format) for conversation in conversations]
+    texts = (pair for segments in scripts for pair in _texts(segments))
+    known = _all_at_once(texts, format, tokenizer)
+    return [_assemble(segments, known, format, tokenizer, loss_on) for segments in scripts]
 
 
 def encode_prompt(
-    messages: Sequence[Message], *, format: PromptFormat, tokenizer: TextEncoder
-) -> list[int]:
-    """Return the ids up to where the next answer begins; training ids begin with the same ones."""
-    segments = render(messages, format=format, opens_answer=True)
-    return [id_ for _, part in _encode(segments, format, tokenizer) for id_ in part]
-
-
-@dataclass(frozen=True)
-class FittedConversation:
-    """A conversation that fits: its ids and mask, and what was left of it.
-
-    Attributes:
-        encoded: ids and mask.
-        messages: what was encoded.
-        dropped_turns: how many of the oldest turns were dropped.
-    """
-
-    encoded: EncodedConversation
-    messages: tuple[Message, ...]
-    dropped_turns: int
-
-    @property
-    def text_bytes(self) -> int:
-        """Return the UTF-8 bytes of the messages."""
-        return sum(len(message.content.encode("utf-8", "replace")) for message in self.messages)
-
-
-def fit_conversation(
-    conversation: Conversation,
+    messages: Sequence[Message],
     *,
     format: PromptFormat,
     tokenizer: TextEncoder,
-    seq_len: int,
-    loss_on: LossOn = "all",
-) -> FittedConversation | None:
-    """Return the conversation with as many of its newest turns as fit into `seq_len` tokens.
+    tools: Sequence[str] = (),
+) -> list[int]:
+    """Return the ids up to where the next answer begins; training ids begin with the same ones.
 
-    A turn is everything from one question to before the next one; the system message stays. An
-    answer is never cut. None where even the last turn alone is too long.
+    Args:
+        messages: the conversation so far.
+        format: the prompt format.
+        tokenizer: its tokenizer.
+        tools: the functions that the answer may call, each the text of a JSON object.
+
+    Raises:
+        InputError: the format has no place for tool calls, or the tokenizer lacks a marker.
     """
-    turns = split_turns(_up_to_last_answer(conversation.messages))
-
-    def without(dropped: int) -> FittedConversation:
-        messages = (*turns[0], *(m for turn in turns[1 + dropped :] for m in turn))
-        encoded = encode_conversation(
-            Conversation(messages), format=format, tokenizer=tokenizer, loss_on=loss_on
-        )
-        return FittedConversation(encoded, messages, dropped)
-
-    def fits(found: FittedConversation) -> bool:
-        return len(found.encoded.ids) <= seq_len
-
-    found, most = without(0), len(turns) - 2  # one turn is always kept
-    low, high = 1, most
-    if not fits(found) and most > 0:
-        while low < high:  # find the smallest number that is enough
-            middle = (low + high) // 2
-            low, high = (low, middle) if fits(without(middle)) else (middle + 1, high)
-        found = without(low)
-    return found if fits(found) else None
+    segments = render(messages, format=format, opens_answer=True, tools=tools)
+    return _assemble(segments, _one_by_one(tokenizer), format, tokenizer, "all").ids
 
 
-def split_turns(messages: Sequence[Message]) -> list[list[Message]]:
-    """Return what stands before the first question (may be empty), then the turns."""
-    turns: list[list[Message]] = [[]]
-    for message in messages:
-        opens = message.role == "user" and (len(turns) == 1 or turns[-1][-1].role != "user")
-        if opens:
-            turns.append([])
-        turns[-1].append(message)
-    return turns
+def stop_ids(format: PromptFormat, tokenizer: TextEncoder) -> tuple[int, ...]:
+    """Return the tokens that end a generated answer.
+
+    Raises:
+        InputError: the tokenizer lacks a marker.
+    """
+    pieces = format.pieces(format.end + format.final)
+    ids = [_special_ids(name, format, tokenizer)[0] for _, name in pieces]
+    return tuple(dict.fromkeys([*ids, tokenizer.eos_id]))
 
 
-def _has_system(messages: Sequence[Message]) -> bool:
-    return any(message.role == "system" for message in messages)
-
-
-def _default_system(format: PromptFormat) -> str:
-    return fill(format.system, format.default_system) if format.default_system else ""
-
-
-def _up_to_last_answer(messages: Sequence[Message]) -> tuple[Message, ...]:
-    answers = [i for i, message in enumerate(messages) if message.role == "assistant"]
+def up_to_last_answer(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the messages without those behind the last answer that is trained."""
+    answers = [i for i, m in enumerate(messages) if m.role == "assistant" and m.is_trained]
     return tuple(messages[: answers[-1] + 1]) if answers else tuple(messages)
 
 
-def _encode(
-    segments: Sequence[Segment], format: PromptFormat, tokenizer: TextEncoder
-) -> Iterator[tuple[Segment, list[int]]]:
-    """Yield each segment with its ids; text that follows a special token begins anew.
+def _trained_segments(conversation: Conversation, format: PromptFormat) -> list[Segment]:
+    messages = up_to_last_answer(conversation.messages)
+    return render(messages, format=format, opens_answer=False, tools=conversation.tools)
+
+
+def _texts(segments: Sequence[Segment]) -> Iterator[tuple[str, bool]]:
+    """Yield the texts, and whether each begins anew: at the start and after a special token.
 
     LLaMA's tokenizer puts its dummy space there, in `tokenizer.json` as in llama.cpp, so that a
     second turn is made of the same pieces as the first.
     """
-    if format.is_bos_first and tokenizer.bos_id is not None:
-        yield Segment(None), [tokenizer.bos_id]
     at_start = True
     for segment in segments:
-        if segment.text is None:
-            yield segment, [tokenizer.eos_id]
+        if segment.special:
+            at_start = True
         elif segment.text:
-            yield segment, tokenizer.encode(segment.text, at_start=at_start)
-        at_start = segment.text is None
+            yield segment.text, at_start
+            at_start = False
+
+
+Encode = Callable[[str, bool], list[int]]
+
+
+def _one_by_one(tokenizer: TextEncoder) -> Encode:
+    return lambda text, at_start: tokenizer.encode(text, at_start=at_start)
+
+
+def _all_at_once(
+    texts: Iterable[tuple[str, bool]], format: PromptFormat, tokenizer: BatchEncoder
+) -> Encode:
+    """Encode all texts, each once; return what looks them up.
+
+    What stands before the first question is the same in most conversations and encoded once.
+    """
+    prefixes = [p for p in _prefixes(format) if _is_wall_behind(p, cast(Any, tokenizer))]
+    found: dict[tuple[str, bool], list[int]] = {}
+    keys = dict.fromkeys(texts)
+    cuts = {key: cut for key in keys if (cut := _prefix_length(key[0], prefixes))}
+    wholes = [key for key in keys if key not in cuts]
+    heads = dict.fromkeys((key[0][:cut], key[1]) for key, cut in cuts.items())
+    tails = dict.fromkeys((key[0][cut:], False) for key, cut in cuts.items())
+    for begins in (True, False):
+        some = [key for part in (wholes, heads, tails) for key in part if key[1] == begins]
+        ids = tokenizer.encode_batch([text for text, _ in some], at_start=begins)
+        found.update(zip(some, ids, strict=True))
+    for (text, at_start), cut in cuts.items():
+        found[text, at_start] = found[text[:cut], at_start] + found[text[cut:], False]
+    return lambda text, at_start: found[text, at_start]
+
+
+def _prefix_length(text: str, prefixes: Sequence[str]) -> int:
+    """Return how much of a text is encoded by itself; 0 where white space would follow it."""
+    for prefix in prefixes:
+        length = len(prefix)
+        if text.startswith(prefix) and text[length : length + 1].strip():
+            return length
+    return 0
+
+
+def _prefixes(format: PromptFormat) -> list[str]:
+    """Return what may stand before the text of a first question, the longest first."""
+    systems = [
+        fill(format.system, text) for text in (format.default_system, format.input_system) if text
+    ]
+    opening = format.user.partition(CONTENT)[0]
+    found = [system + opening for system in systems] + systems
+    return [text for text in found if text.endswith("\n") and not format.markers]
+
+
+@lru_cache(maxsize=8)
+def _has_lines_inside(tokenizer: Any) -> bool:  # noqa: ANN401 - hashable BatchEncoder
+    pieces = map(tokenizer.bytes_of, range(tokenizer.vocab_size))
+    return any(b"\n" in piece and re.search(rb"\n\S", piece) for piece in pieces)
+
+
+@lru_cache(maxsize=64)
+def _is_wall_behind(prefix: str, tokenizer: Any) -> bool:  # noqa: ANN401 - hashable BatchEncoder
+    """Tell whether a text may be encoded in two parts, behind a prefix that ends with a line break.
+
+    No piece may go on behind a line break with anything but white space, and how the prefix is cut
+    may not depend on what kind of character follows (GPT-2's rule for white space does).
+    """
+    if _has_lines_inside(tokenizer):
+        return False
+    head = tokenizer.encode(prefix, at_start=True)
+    return all(
+        tokenizer.encode(prefix + tail, at_start=True)
+        == head + tokenizer.encode(tail, at_start=False)
+        for tail in ("A b", "1", "#", "中文", "🙂", "\u0301", "'s")
+    )
+
+
+def _assemble(
+    segments: Sequence[Segment],
+    encode: Encode,
+    format: PromptFormat,
+    tokenizer: TextEncoder,
+    loss_on: LossOn,
+) -> EncodedConversation:
+    last = _last_answer(segments) if loss_on == "last" else None
+    ids: list[int] = []
+    trained: list[bool] = []
+    end_tokens = 0
+    if format.is_bos_first and tokenizer.bos_id is not None:
+        ids.append(tokenizer.bos_id)
+        trained.append(False)
+    at_start = True  # as in `_texts`
+    for text, answer, special in segments:
+        counts = answer is not None and (last is None or answer == last)
+        if special:
+            part = _special_ids(special, format, tokenizer)
+            end_tokens += counts
+            at_start = True
+        elif text:
+            part = encode(text, at_start)
+            at_start = False
+        else:
+            continue
+        ids += part
+        trained += [counts] * len(part)
+    return EncodedConversation(ids, trained, end_tokens)
+
+
+def _last_answer(segments: Sequence[Segment]) -> int | None:
+    return max((s.answer for s in segments if s.answer is not None), default=None)
+
+
+def _special_ids(name: str, format: PromptFormat, tokenizer: TextEncoder) -> list[int]:
+    if name == EOS:
+        return [tokenizer.eos_id]
+    if name == BOS:
+        return [] if tokenizer.bos_id is None else [tokenizer.bos_id]
+    found = tokenizer.special_id(name)
+    if found is None:
+        raise InputError(
+            f"the prompt format {format.name!r} needs the special token {name!r}, which the "
+            "tokenizer does not have",
+            why="written as ordinary text, anyone could put it into a message",
+            fix=f"hanlin tokenizer extend BASE --special '{name}' ... and hanlin model grow, or "
+            "choose another prompt format",
+        )
+    return [found]

@@ -12,6 +12,15 @@ NAMED_OTHERWISE = {
     "CJK": "Han", "IDEOGRAPHIC": "Han", "HIRAGANA": "Kana", "KATAKANA": "Kana",
     "HALFWIDTH": "Kana", "FULLWIDTH": "Latin",
 }  # fmt: skip
+SCRIPTS = {
+    "zh": ("Han",), "ja": ("Han", "Kana"), "ko": ("Hangul", "Han"), "ru": ("Cyrillic",),
+    "uk": ("Cyrillic",), "bg": ("Cyrillic",), "sr": ("Cyrillic", "Latin"), "el": ("Greek",),
+    "ar": ("Arabic",), "fa": ("Arabic",), "ur": ("Arabic",), "he": ("Hebrew",), "th": ("Thai",),
+    "hi": ("Devanagari",), "mr": ("Devanagari",), "ne": ("Devanagari",), "bn": ("Bengali",),
+    "ta": ("Tamil",), "te": ("Telugu",), "bo": ("Tibetan",), "km": ("Khmer",), "lo": ("Lao",),
+    "my": ("Myanmar",), "ka": ("Georgian",), "hy": ("Armenian",), "am": ("Ethiopic",),
+    "mn": ("Cyrillic", "Mongolian"), "ug": ("Arabic",), "kk": ("Cyrillic", "Arabic"),
+}  # fmt: skip
 SAMPLE = 2000  # characters that tell the script of a text
 LEAST_KANA = 0.15  # of Han and kana together: Chinese holds a stray one, Japanese about a half
 
@@ -35,6 +44,20 @@ def main_script(text: str) -> str:
         counts["Kana"] = han + kana
         del counts["Han"]
     return max(counts, key=lambda script: (counts[script], script))
+
+
+def language_share(text: str, language: str) -> float:
+    """Return the share of the letters of a text that are of a language's script; 0 without letters.
+
+    Three samples tell it: the beginning, the middle and the end. A language that is not known is
+    taken to be written in Latin letters.
+    """
+    middle = max(0, len(text) // 2 - SAMPLE // 2)
+    samples = (text[:SAMPLE], text[middle : middle + SAMPLE], text[-SAMPLE:])
+    counts = Counter(map(_script, "".join(samples) if len(text) > 3 * SAMPLE else text))
+    del counts[""]
+    scripts = SCRIPTS.get(language.lower().replace("_", "-").split("-")[0], ("Latin",))
+    return sum(counts[script] for script in scripts) / max(1, counts.total())
 
 
 @lru_cache(maxsize=65536)

@@ -131,6 +131,6 @@ def test_a_missing_file_and_a_wrong_format_are_explained(write, tmp_path):
     with pytest.raises(InputError, match=r"nowhere.txt does not exist"):
         read_documents(tmp_path / "nowhere.txt")
     with pytest.raises(InputError) as caught:
-        texts(write("a.csv", "a,b\n"))
-    assert "csv is no document format" in str(caught.value)
-    assert "known: text, json" in caught.value.why
+        texts(write("a.idx", b"\0" * 10))
+    assert "knowlm is no document format" in str(caught.value)
+    assert "known: text, bio, json" in caught.value.why

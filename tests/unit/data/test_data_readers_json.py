@@ -82,3 +82,26 @@ def test_a_broken_first_line_is_a_bad_row_too(write, name):
     path = write(name, '{"a": \n{"a": 1}\n\n{"a": 2}\n')
     assert list(json_rows.read_values(path, bad)) == [(2, {"a": 1}), (4, {"a": 2})]
     assert [row.line for row in bad.rows] == [1]
+
+
+def test_elements_that_share_a_line_have_their_number(write):
+    rows = [{"a": i} for i in range(4)]
+    assert read(write("a.json", json.dumps(rows))) == list(enumerate(rows, 1))
+    assert read(write("b.json", '[{"a": 0}, {"a": 1},\n{"a": 2}]')) == list(enumerate(rows[:3], 1))
+
+
+def test_lists_on_lines_are_rows(write):
+    assert read(write("a.json", '["a", "b"]\n[]\n{}\n')) == [(1, ["a", "b"]), (2, []), (3, {})]
+    assert read(write("b.json", '\n\n["a"]\n\n')) == [(3, "a")]
+
+
+def test_objects_that_follow_one_another_over_lines_are_rows(write):
+    content = '{\n "a": 1\n}\n{\n "a": 2\n}\n'
+    assert read(write("a.json", content)) == [(1, {"a": 1}), (4, {"a": 2})]
+
+
+def test_what_follows_a_list_is_not_lost_in_silence(write):
+    with pytest.raises(InputError) as caught:
+        read(write("a.json", '[\n"a"\n]\n{"b": 1}\n'))
+    assert caught.value.why == "something follows the end of the list"
+    assert ":4: this is not valid JSON" in str(caught.value)

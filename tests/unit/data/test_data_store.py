@@ -25,11 +25,12 @@ def test_the_layout_on_disk_is_the_documented_one(tmp_path):
     )
     assert (folder / "chat.mask.bin").read_bytes() == bytes([0, 1, 1, 0])
     assert json.loads((folder / "store.json").read_text()) == {
-        "version": 1, "dtype": "uint16", "tokenizer_sha256": "abc", "has_mask": True,
+        "version": 2, "dtype": "uint16", "tokenizer_sha256": "abc", "has_mask": True,
         "prompt": {"format": "plain", "probe_ids": [1, 2]}, "seq_len": 16,
-        "sources": [
+        "starts_inside": [], "sources": [
             {"name": "chat", "language": "zh", "weight": 2.0, "documents": 2, "tokens": 4,
-             "trained_tokens": 2, "text_bytes": 8, "bad_rows": 3},
+             "trained_tokens": 2, "text_bytes": 8, "bad_rows": 3, "sentences": 0, "clauses": 0,
+             "digests": 0},
         ],
     }  # fmt: skip
 
@@ -77,8 +78,14 @@ def test_a_cut_file_is_found(make_store):
 def test_another_version_is_refused(make_store):
     header = make_store({"a": (None, [1])}).path / "store.json"
     header.write_text('{"version": 99}')
-    with pytest.raises(InputError, match="is not a token store of version 1"):
+    with pytest.raises(InputError, match="is not a token store of version 2") as caught:
         TokenStore.open(header.parent)
+    assert "it has version 99; it is unknown here" in caught.value.why
+    header.write_text('{"version": 1}')
+    with pytest.raises(InputError) as caught:
+        TokenStore.open(header.parent)
+    assert "version 1; since then, stores know where sentences end" in caught.value.why
+    assert "hanlin data prepare corpus" in caught.value.fix
 
 
 def test_another_tokenizer_is_refused(make_store):

@@ -1,22 +1,23 @@
 """Which reader turns a file into documents, conversations or questions?
 
-The format is found from the content: JSON whatever the name, CSV, else plain text. Another format
-is one function `(path, bad_rows) -> Iterator[record]` and one line in a table, named by the file
-suffix that it is for; other packages add theirs through the tables' entry-point groups.
+The format is found from the content and, where that does not tell, from the name (`detect`).
+Another format is one function `(path, bad_rows) -> Iterator[record]` and one line in a table, named
+by the file suffix that it is for; other packages add theirs through the tables' entry-point groups.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hanlin.core.errors import InputError
-from hanlin.core.files import list_files, os_error
+from hanlin.core.files import list_files
 from hanlin.core.records import Conversation, Document, Question
 from hanlin.core.registry import LazyTable
+from hanlin.data.readers.detect import ROWS, format_of
+from hanlin.data.readers.hub import fetched, is_hub_id, of_one_dataset
 from hanlin.data.readers.rows import BadRow, BadRows
 
 __all__ = [
@@ -30,29 +31,36 @@ __all__ = [
 ]
 
 HERE = "hanlin.data.readers"
-JSON_START = re.compile(r'\{\s*"|\[\s*["{]')  # a text may begin with a bracket, hardly like this
 DOCUMENTS = LazyTable(
     "document format",
-    {"text": f"{HERE}.documents:read_text", "json": f"{HERE}.documents:read_json"},
+    {
+        "text": f"{HERE}.documents:read_text",
+        "bio": f"{HERE}.bio:read_bio",
+        **{name: f"{HERE}.documents:read_document_rows" for name in ROWS.targets},
+    },
     group="hanlin.readers.documents",
 )
 CONVERSATIONS = LazyTable(
     "conversation format",
-    {"json": f"{HERE}.conversations:read_json"},
+    {name: f"{HERE}.conversations:read_conversation_rows" for name in ROWS.targets},
     group="hanlin.readers.conversations",
 )
 QUESTIONS = LazyTable(
     "question format",
-    {"json": f"{HERE}.questions:read_json", "csv": f"{HERE}.questions:read_csv"},
+    {
+        "json": f"{HERE}.questions:read_json",
+        "csv": f"{HERE}.questions:read_csv",
+        "parquet": f"{HERE}.questions:read_parquet",
+    },
     group="hanlin.readers.questions",
 )
 
 
 def read_documents(path: str | Path, *, bad: BadRows | None = None) -> Iterator[Document]:
-    """Yield the documents of a file, or of every file in a folder.
+    """Yield the documents of a file, of every file in a folder, or of a data set on the hub.
 
     Args:
-        path: plain text, JSON or JSON lines; see `documents` for the shapes.
+        path: plain text, sentences with tags, or rows; see `documents` for the shapes.
         bad: counts the rows that are left out; at most 1 % without it.
 
     Raises:
@@ -62,7 +70,7 @@ def read_documents(path: str | Path, *, bad: BadRows | None = None) -> Iterator[
 
 
 def read_conversations(path: str | Path, *, bad: BadRows | None = None) -> Iterator[Conversation]:
-    """Yield the conversations of a file or folder; see `conversations` for the shapes of rows."""
+    """Yield the conversations of a file, folder or hub id; see `conversations` for the shapes."""
     return _read(CONVERSATIONS, Path(path), bad)
 
 
@@ -72,40 +80,37 @@ def read_questions(path: str | Path, *, bad: BadRows | None = None) -> Iterator[
 
 
 def detect(file: Path) -> str:
-    """Return "json", "csv" or "text", or the suffix of a file that a plug-in reads.
+    """Return the format of a file: see `detect.format_of`, or the suffix that a plug-in reads.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or is binary and of an unknown format.
     """
     suffix = file.suffix.lower().removeprefix(".")
-    if suffix in _suffixes():
-        return suffix
-    if suffix in ("json", "jsonl"):
-        return "json"
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(4096).decode("utf-8-sig", "ignore").lstrip()
-    except OSError as error:
-        raise os_error(error, file) from error
-    return "json" if JSON_START.match(start) else "text"
+    return suffix if suffix in _plugins() else format_of(file)
 
 
 @cache
-def _suffixes() -> frozenset[str]:
-    """Return the formats that a suffix decides; looking for plug-ins once is slow enough."""
+def _plugins() -> frozenset[str]:
+    """Return the formats that plug-ins read; looking for them once is slow enough."""
     tables = (DOCUMENTS, CONVERSATIONS, QUESTIONS)
-    return frozenset(name for table in tables for name in table) - {"json", "text"}
+    return frozenset(name for t in tables for name in t if name not in t.targets)
 
 
 def files_in(path: Path) -> list[Path]:
     """Return a file, or the files below a folder without hidden ones, in a fixed order.
 
+    Of a saved Hugging Face data set only the tables count, not what describes them. A hub id
+    (`owner/name`) is fetched.
+
     Raises:
         InputError: nothing is there.
     """
+    if not path.exists() and is_hub_id(path):
+        path = fetched(path)
     if not path.exists():
         raise InputError(f"{path} does not exist", fix="check the path")
-    return [file for file in list_files(path) if not file.name.startswith(".")]
+    files = [file for file in list_files(path) if not file.name.startswith(".")]
+    return of_one_dataset(files) if path.is_dir() else files
 
 
 def _read(table: LazyTable, path: Path, bad: BadRows | None) -> Iterator[Any]:

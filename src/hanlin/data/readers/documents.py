@@ -1,4 +1,4 @@
-"""How does a text or JSON file become documents?"""
+"""How does a plain text, or a file of rows, become documents?"""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from hanlin.core.files import os_error
 from hanlin.core.records import Document
-from hanlin.data.readers.json_rows import read_values
+from hanlin.data.readers.detect import read_rows
+from hanlin.data.readers.opened import bounded_lines, opened, too_long
 from hanlin.data.readers.rows import BadRows
 
 # A page or two of a book: long enough to learn from context, short enough to be shuffled.
@@ -16,34 +16,48 @@ TEXT_CHARACTERS = 4000
 SNIFFED_LINES = 2000
 
 
-def read_json(path: Path, bad: BadRows) -> Iterator[Document]:
-    """Yield the documents of a JSON or JSON-lines file.
+def read_document_rows(path: Path, bad: BadRows) -> Iterator[Document]:
+    """Yield the documents of a file of rows; notes count the fields that are left out.
 
-    A row is a text, or an object with "text" (or "content"), or with "paragraphs", a list that is
-    joined by line breaks below the "title" (or "rhythmic", as collections of poems call it).
+    A row is a text, or an object with "text" (or "content", or "context"), or with "paragraphs", a
+    list that is joined by line breaks below the "title" (or "rhythmic", as collections of poems
+    call it).
     """
-    for line, row in read_values(path, bad):
-        text = _text_of(row)
-        if text is None:
+    for line, row in read_rows(path, bad):
+        found = _text_of(row)
+        if found is None:
             bad.add(str(path), line, 'no text: expected {"text": ...} or {"paragraphs": [...]}')
             continue
-        language = row.get("language") if isinstance(row, dict) else None
+        text, used = found
+        language = None
+        if isinstance(row, dict):
+            for key in row.keys() - used - {"language"}:
+                if row[key] is not None:
+                    bad.note(f"field {key}")
+            language = row.get("language")
         yield Document(text, language if isinstance(language, str) else None, str(path), line)
 
 
-def _text_of(row: object) -> str | None:
+def is_document(row: object) -> bool:
+    """Tell whether a row has a text."""
+    return _text_of(row) is not None
+
+
+def _text_of(row: object) -> tuple[str, set[str]] | None:
+    """Return the text of a row and the fields that it was made of."""
     if isinstance(row, str):
-        return row
+        return row, set()
     if not isinstance(row, dict):
         return None
-    for key in ("text", "content"):
+    for key in ("text", "content", "context"):
         if isinstance(row.get(key), str):
-            return str(row[key])
+            return str(row[key]), {key}
     paragraphs = row.get("paragraphs")
     if not isinstance(paragraphs, list) or not all(isinstance(part, str) for part in paragraphs):
         return None
-    title = row.get("title") or row.get("rhythmic")
-    return "\n".join([*([title] if isinstance(title, str) else []), *paragraphs])
+    title = next((row[key] for key in ("title", "rhythmic") if isinstance(row.get(key), str)), "")
+    used = {"paragraphs", "title" if title == row.get("title") else "rhythmic"}
+    return "\n".join([*([title] if title else []), *paragraphs]), used
 
 
 def read_text(path: Path, bad: BadRows) -> Iterator[Document]:
@@ -69,11 +83,8 @@ def read_text(path: Path, bad: BadRows) -> Iterator[Document]:
 
 def _has_blank_lines(path: Path) -> bool:
     """Tell whether blank lines stand between blocks; the first 2,000 lines decide."""
-    try:
-        with path.open("rb") as stream:
-            lines = [line.strip() for line in islice(stream, SNIFFED_LINES)]
-    except OSError as error:
-        raise os_error(error, path) from error
+    with opened(path) as stream:
+        lines = [(line or b"x").strip() for _, line in islice(bounded_lines(stream), SNIFFED_LINES)]
     while lines and not lines[-1]:
         lines.pop()
     return b"" in lines
@@ -82,8 +93,11 @@ def _has_blank_lines(path: Path) -> bool:
 def _blocks(path: Path, bad: BadRows, *, by_line: bool) -> Iterator[tuple[int, str]]:
     held: list[str] = []
     first = 0
-    with path.open("rb") as stream:
-        for number, raw in enumerate(stream, 1):
+    with opened(path) as stream:
+        for number, raw in bounded_lines(stream):
+            if raw is None:
+                bad.add(str(path), number, too_long())
+                continue
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip()
             except UnicodeDecodeError as error:

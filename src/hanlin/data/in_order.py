@@ -1,0 +1,103 @@
+"""How is work spread over processes so that its results come back in order?"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Any, Self, cast
+
+from hanlin.core.errors import ResourceError
+
+AHEAD = 2  # items that wait for each process: none is ever idle, few are held
+
+_work: Callable[[Any], Any] | None = None  # of a worker process
+
+
+class Workers:
+    """Processes that all do the same work, or this process alone.
+
+        with Workers(2, make=Encoder, settings=settings) as workers:
+            for result in workers.map(items): ...
+
+    Args:
+        count: how many; 1 works in this process.
+        make: a function of `settings`, called once in each process; returns what does the work.
+        settings: handed to each process, as little as possible.
+    """
+
+    def __init__(
+        self, count: int, *, make: Callable[[Any], Callable[[Any], Any]], settings: object
+    ) -> None:
+        self.count, self.make, self.settings = count, make, settings
+        self._pool: ProcessPoolExecutor | None = None
+        self._alone: Callable[[Any], Any] | None = None
+
+    def __enter__(self) -> Self:
+        if self.count > 1:
+            self._pool = ProcessPoolExecutor(
+                self.count,
+                mp_context=multiprocessing.get_context("spawn"),  # threads do not survive a fork
+                initializer=_start,
+                initargs=(self.make, self.settings),
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Yield the result of each item, in the order of the items.
+
+        Raises:
+            ResourceError: a process was killed, most often because memory was short.
+        """
+        if self._pool is None:
+            self._alone = self._alone or self.make(self.settings)
+            yield from map(self._alone, items)
+            return
+        waiting: deque[Future[Any]] = deque()
+        try:
+            for item in items:
+                waiting.append(self._pool.submit(_do, item))
+                if len(waiting) > self.count * AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise ResourceError(
+                f"one of {self.count} worker processes ended suddenly",
+                why="most often the system ends a process when memory is short",
+                fix=f"repeat the command with fewer workers (workers: {self.count - 1}); what is "
+                "done is kept",
+            ) from error
+
+
+def _start(make: Callable[[Any], Callable[[Any], Any]], settings: object) -> None:
+    global _work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it and ends us
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the cores belong to the other workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _work = make(settings)
+
+
+def _end_with_parent() -> None:
+    """End this process when the first one is killed: nobody else would tell it."""
+    parent = multiprocessing.parent_process()
+    wait([cast(Any, parent).sentinel])
+    os._exit(1)
+
+
+def _do(item: object) -> object:
+    assert _work is not None
+    return _work(item)

@@ -1,0 +1,1 @@
+"""Which rows of a data set are kept, when only some can be? Those that cover most of its words."""
