@@ -27,11 +27,11 @@ import numpy as np
 
 from hanlin.core import environment
 from hanlin.core.files import write_json
-from hanlin.data.near_duplicates import NearDuplicates
+from hanlin.data.corpus.near_duplicates import NearDuplicates
+from hanlin.data.corpus.shingles import in_batches, split_words
 from hanlin.data.sampling.coverage import Group, choose, feature_weights
 from hanlin.data.sampling.features import FeatureFile, features
 from hanlin.data.sampling.rows import text_of
-from hanlin.data.shingles import in_batches, split_words
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("HANLIN_DATA", HERE.parent.parent / "shared" / "data"))

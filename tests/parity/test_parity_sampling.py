@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hanlin.data.corpus.shingles import split_words
 from hanlin.data.sampling.coverage import Group, choose, feature_weights, value
 from hanlin.data.sampling.features import FeatureFile, features
-from hanlin.data.shingles import split_words
 
 text_features = pytest.importorskip("sklearn.feature_extraction.text")
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hanlin.core.records import Conversation, Message, ToolCall
-from hanlin.data.convert import BORDER, WHITE_SPACE, convert, trimmed
-from hanlin.data.convert_rows import FORMATS, to_messages
+from hanlin.data.conversion.convert import BORDER, WHITE_SPACE, convert, trimmed
+from hanlin.data.conversion.rows import FORMATS, to_messages
 from hanlin.data.readers import read_conversations
 from hanlin.data.readers.turns import BadRowError, checked
 

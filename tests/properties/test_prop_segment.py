@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hanlin.core.records import Document
-from hanlin.data.clean import tidy
-from hanlin.data.encode_documents import DocumentEncoder, Settings, Shard
+from hanlin.data.corpus.clean import tidy
+from hanlin.data.corpus.encode import DocumentEncoder, Settings, Shard
+from hanlin.data.corpus.segment import Cuttable, as_utf8, cut, overlapping_segments
 from hanlin.data.encoded import EncodedDocuments
 from hanlin.data.pack import PackedRows
-from hanlin.data.segment import Cuttable, as_utf8, cut, overlapping_segments
 from hanlin.data.store import StoreWriter, TokenStore
 from hanlin.models.tiny import make_tiny
 

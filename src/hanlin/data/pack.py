@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.stage import derive_seed
+from hanlin.data.corpus.segment import loosen_ends, segments
 from hanlin.data.mix import token_shares
-from hanlin.data.segment import loosen_ends, segments
 from hanlin.data.store import TokenIds, TokenStore
 
 IGNORED = -100  # the label that a loss passes over, as in torch's cross_entropy

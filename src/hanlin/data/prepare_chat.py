@@ -20,11 +20,11 @@ from hanlin.core.config import InputPath
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.records import Conversation
 from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
-from hanlin.data.clean import Dropped, clean
+from hanlin.data.corpus.clean import Dropped, clean
+from hanlin.data.corpus.segment import BorderFinder
 from hanlin.data.in_order import Workers
 from hanlin.data.prepare_corpus import CorpusSource, check_not_empty, document_ids, in_language
 from hanlin.data.readers import BadRows, read_conversations, read_documents
-from hanlin.data.segment import BorderFinder
 from hanlin.data.sources import Source, check_sources, estimate_store, ticking, write_account
 from hanlin.data.store import StoreWriter
 from hanlin.prompts.encode import LossOn

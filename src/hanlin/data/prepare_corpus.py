@@ -15,7 +15,7 @@ from hanlin.core.config import InputPath
 from hanlin.core.errors import InputError
 from hanlin.core.records import Document
 from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
-from hanlin.data.clean import Cleaning, Dropped
+from hanlin.data.corpus.clean import Cleaning, Dropped
 from hanlin.data.readers import BadRows, read_documents
 from hanlin.data.sources import Source, check_sources, estimate_store
 
@@ -92,7 +92,7 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> None:
     """Write the store, and in it what became of the rows; after a kill, go on where it stopped."""
-    from hanlin.data.corpus_store import write_store
+    from hanlin.data.corpus.write import write_store
 
     write_store(config, context)
 

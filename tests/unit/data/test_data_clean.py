@@ -1,7 +1,7 @@
 """Tidy texts, and a count of whatever is left out."""
 
 from hanlin.core.records import Document
-from hanlin.data.clean import Dropped, clean, tidy
+from hanlin.data.corpus.clean import Dropped, clean, tidy
 
 
 def test_newlines_and_outer_white_space():

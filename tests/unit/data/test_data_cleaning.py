@@ -8,10 +8,10 @@ import pytest
 from hanlin.core.config import ConfigSource, validate
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.data import prepare_corpus
-from hanlin.data.clean import readable
-from hanlin.data.duplicates import SeenDigests, digest
-from hanlin.data.personal_data import is_card, is_id, mask
-from hanlin.data.quality import repetition
+from hanlin.data.corpus.clean import readable
+from hanlin.data.corpus.duplicates import SeenDigests, digest
+from hanlin.data.corpus.personal_data import is_card, is_id, mask
+from hanlin.data.corpus.quality import repetition
 from hanlin.data.store import TokenStore
 from hanlin.text.script import language_share
 from hanlin.tokenization.load import load

@@ -10,7 +10,7 @@ import zstandard
 
 from hanlin.cli.main import run_command
 from hanlin.core.errors import ConfigError, InputError
-from hanlin.data.convert import BORDER, WHITE_SPACE, convert
+from hanlin.data.conversion.convert import BORDER, WHITE_SPACE, convert
 from hanlin.data.readers import read_conversations, read_documents
 
 ALPACA = [

@@ -6,8 +6,8 @@ import pytest
 
 from hanlin.cli.main import run_command
 from hanlin.core.errors import ConfigError, InputError
-from hanlin.data.inspect import check_blessed, inspect
-from hanlin.data.inspect_samples import bracketed
+from hanlin.data.inspection.inspect import check_blessed, inspect
+from hanlin.data.inspection.samples import bracketed
 from hanlin.data.store import StoreWriter
 from hanlin.tokenization.load import load
 

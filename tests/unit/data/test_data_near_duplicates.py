@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from hanlin.data.near_duplicates import NearDuplicates, Neighbor, signatures
-from hanlin.data.shingles import shingles, split_words
+from hanlin.data.corpus.near_duplicates import NearDuplicates, Neighbor, signatures
+from hanlin.data.corpus.shingles import shingles, split_words
 
 CHINESE = (
     "翰林院是中国古代的官署，负责起草诏书、编修史书。"
@@ -158,7 +158,7 @@ def test_the_tables_grow():
 
 def test_the_signatures_are_the_same_in_every_process_and_on_every_machine():
     code = (
-        "import sys, json, hashlib; from hanlin.data.near_duplicates import signatures;"
+        "import sys, json, hashlib; from hanlin.data.corpus.near_duplicates import signatures;"
         "print(hashlib.sha256(signatures(json.load(sys.stdin)).tobytes()).hexdigest())"
     )
     here = hashlib.sha256(signatures([CHINESE, ENGLISH, ""]).tobytes()).hexdigest()

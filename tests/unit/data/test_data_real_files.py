@@ -6,8 +6,8 @@ import re
 import pytest
 
 from hanlin.core.errors import InputError
-from hanlin.data.convert import convert
-from hanlin.data.convert_rows import FORMATS
+from hanlin.data.conversion.convert import convert
+from hanlin.data.conversion.rows import FORMATS
 from hanlin.data.readers import BadRows, read_conversations, read_documents
 from hanlin.data.readers.kinds import kind_of
 

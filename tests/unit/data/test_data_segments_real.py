@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from hanlin.data import prepare_corpus
-from hanlin.data.clean import readable, tidy
+from hanlin.data.corpus.clean import readable, tidy
+from hanlin.data.corpus.segment import segments
 from hanlin.data.pack import PackedRows
 from hanlin.data.readers import read_documents
-from hanlin.data.segment import segments
 from hanlin.data.store import TokenStore
 from hanlin.tokenization.load import load
 

@@ -12,7 +12,7 @@ from hanlin.cli.data.rows_so_far import rows_so_far
 from hanlin.cli.options import Finite, json_option
 
 if TYPE_CHECKING:
-    from hanlin.data.convert import Conversion
+    from hanlin.data.conversion.convert import Conversion
 
 FILE = click.Path(path_type=Path)
 
@@ -48,7 +48,7 @@ def convert(  # noqa: PLR0913 - one argument for each option
     """
     from dataclasses import asdict
 
-    from hanlin.data.convert import convert as convert_file
+    from hanlin.data.conversion.convert import convert as convert_file
 
     loaded = None
     if tokenizer is not None:

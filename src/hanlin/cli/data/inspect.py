@@ -14,7 +14,7 @@ from hanlin.cli.data.rows_so_far import rows_so_far
 from hanlin.cli.options import json_option
 
 if TYPE_CHECKING:
-    from hanlin.data.inspect import Inspection
+    from hanlin.data.inspection.inspect import Inspection
 
 BAR = 40  # columns of the longest bar
 
@@ -44,8 +44,8 @@ def inspect(
       hanlin data inspect world/chat.jsonl --tokenizer base/model --seq-len 512
       hanlin data inspect world/questions --json
     """
-    from hanlin.data.inspect import check_blessed
-    from hanlin.data.inspect import inspect as inspect_file
+    from hanlin.data.inspection.inspect import check_blessed
+    from hanlin.data.inspection.inspect import inspect as inspect_file
 
     loaded = None
     if tokenizer is not None:
@@ -91,7 +91,7 @@ def _histogram(buckets: list[dict[str, int]]) -> list[str]:
 
 def _shown(sample: list[tuple[str, bool]]) -> str:
     """Return a sample with colors on a terminal, else with brackets."""
-    from hanlin.data.inspect_samples import bracketed
+    from hanlin.data.inspection.samples import bracketed
 
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return bracketed(sample)

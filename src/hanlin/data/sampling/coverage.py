@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hanlin.data.corpus.shingles import Indices
 from hanlin.data.sampling.features import FeatureFile
-from hanlin.data.shingles import Indices
 
 ERROR = 0.01
 # Rows that nearly were taken and are looked at again. For 1,000 of 9,067 rows, stochastic greedy

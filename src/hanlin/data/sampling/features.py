@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hanlin.core.files import os_error
-from hanlin.data.shingles import GOLDEN, Hashes, Indices, Words, mix
+from hanlin.data.corpus.shingles import GOLDEN, Hashes, Indices, Words, mix
 
 BITS = 22
 # Of a longer row the features with the lowest numbers stand for all. The numbers are random, and

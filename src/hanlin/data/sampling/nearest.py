@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hanlin.data.corpus.shingles import Indices
 from hanlin.data.sampling.coverage import Weights
 from hanlin.data.sampling.features import BITS, FeatureFile, FeatureIds
-from hanlin.data.shingles import Indices
 
 RAREST = 16  # features of a row that are looked up
 HOLDERS = 16  # chosen rows that are looked at for each

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from hanlin.core.errors import ConfigError, InputError
+from hanlin.data.corpus.shingles import Indices
 from hanlin.data.sampling.coverage import Group
-from hanlin.data.shingles import Indices
 
 PerSource = Literal["proportional", "equal"] | Mapping[str, int]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hanlin.core.errors import InputError
+from hanlin.data.corpus.shingles import Indices
 from hanlin.data.readers import DOCUMENTS, BadRows, detect, files_in
 from hanlin.data.readers.conversations import conversations_of
 from hanlin.data.readers.detect import ROWS
 from hanlin.data.readers.kinds import kind_of_row
 from hanlin.data.readers.turns import BadRowError
-from hanlin.data.shingles import Indices
 
 
 @dataclass(frozen=True)

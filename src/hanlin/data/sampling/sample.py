@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.files import os_error
-from hanlin.data.convert_file import check_target, write_rows
+from hanlin.data.conversion.file import check_target, write_rows
+from hanlin.data.corpus.shingles import Indices
 from hanlin.data.readers import BadRows
 from hanlin.data.sampling.coverage import (
     choose,
@@ -29,7 +30,6 @@ from hanlin.data.sampling.nearest import NearestChosen
 from hanlin.data.sampling.quotas import Cell, PerSource, make_cells, source_quotas
 from hanlin.data.sampling.rows import list_inputs, read, read_values
 from hanlin.data.sampling.scan import Pool, scan
-from hanlin.data.shingles import Indices
 
 Progress = Callable[[int, int, str], None]
 STEPS = 4

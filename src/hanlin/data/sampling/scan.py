@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hanlin.data.corpus.near_duplicates import NearDuplicates, Signatures, sign
+from hanlin.data.corpus.shingles import Indices, in_batches, split_words
 from hanlin.data.in_order import Workers
-from hanlin.data.near_duplicates import NearDuplicates, Signatures, sign
 from hanlin.data.sampling.features import FeatureFile, FeatureIds, features
 from hanlin.data.sampling.rows import Row
-from hanlin.data.shingles import Indices, in_batches, split_words
 
 Seen = tuple[Signatures, FeatureIds, Indices, Indices]
 

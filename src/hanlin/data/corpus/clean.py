@@ -16,7 +16,7 @@ from pydantic import Field
 
 from hanlin.core.config import InputPath, StrictModel
 from hanlin.core.records import Document
-from hanlin.data.personal_data import Kind
+from hanlin.data.corpus.personal_data import Kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +113,7 @@ def clean(
         min_characters: shorter documents are left out.
         drop_duplicates: leave out a text that came before, exactly the same.
     """
-    from hanlin.data.duplicates import digest
+    from hanlin.data.corpus.duplicates import digest
 
     seen: set[int] = set()
     for document in documents:

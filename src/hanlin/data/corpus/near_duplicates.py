@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from hanlin.data.shingles import (
+from hanlin.data.corpus.shingles import (
     GOLDEN,
     Hashes,
     Indices,

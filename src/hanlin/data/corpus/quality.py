@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hanlin.data.shingles import Hashes, shingles, split_words
+from hanlin.data.corpus.shingles import Hashes, shingles, split_words
 
 MAX_DOUBLED_LINES = 0.30  # of all lines
 MAX_CHARACTERS_OF_DOUBLED_LINES = 0.20  # of all characters

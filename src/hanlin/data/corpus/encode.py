@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hanlin.core.records import Document
-from hanlin.data.boilerplate import without_lines
-from hanlin.data.clean import Cleaning, readable, tidy
-from hanlin.data.decontaminate import QuestionGrams, holds_question
-from hanlin.data.duplicates import digest
+from hanlin.data.corpus.boilerplate import without_lines
+from hanlin.data.corpus.clean import Cleaning, readable, tidy
+from hanlin.data.corpus.decontaminate import QuestionGrams, holds_question
+from hanlin.data.corpus.duplicates import digest
+from hanlin.data.corpus.near_duplicates import MINIMA, Signatures, signatures
+from hanlin.data.corpus.personal_data import mask
+from hanlin.data.corpus.quality import repetition
+from hanlin.data.corpus.segment import BorderFinder, as_utf8, to_segments
 from hanlin.data.encoded import EncodedDocuments
-from hanlin.data.near_duplicates import MINIMA, Signatures, signatures
-from hanlin.data.personal_data import mask
-from hanlin.data.quality import repetition
-from hanlin.data.segment import BorderFinder, as_utf8, to_segments
 from hanlin.text.script import language_share
 from hanlin.tokenization.load import load
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hanlin.data.inspect_rows import NO_END, NOTHING_TRAINED, Problems, by_length
-from hanlin.data.inspect_samples import Sample, sample_of_tokens
+from hanlin.data.inspection.rows import NO_END, NOTHING_TRAINED, Problems, by_length
+from hanlin.data.inspection.samples import Sample, sample_of_tokens
 from hanlin.data.readers.token_ids import knowlm_types, read_token_ids
 from hanlin.data.store import TokenStore
 from hanlin.prompts.encode import stop_ids

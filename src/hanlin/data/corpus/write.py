@@ -23,16 +23,16 @@ from hanlin import __version__
 from hanlin.core.files import list_files, read_json, write_jsonl
 from hanlin.core.records import Document
 from hanlin.core.stage import StageContext
-from hanlin.data.boilerplate import repeated_lines
-from hanlin.data.clean import Dropped, readable, tidy
-from hanlin.data.decontaminate import question_grams
-from hanlin.data.duplicates import SeenDigests
-from hanlin.data.encode_documents import SAMPLES, DocumentEncoder, Encoded, Settings, Shard
+from hanlin.data.corpus.boilerplate import repeated_lines
+from hanlin.data.corpus.clean import Dropped, readable, tidy
+from hanlin.data.corpus.decontaminate import question_grams
+from hanlin.data.corpus.duplicates import SeenDigests
+from hanlin.data.corpus.encode import SAMPLES, DocumentEncoder, Encoded, Settings, Shard
+from hanlin.data.corpus.near_duplicates import MINIMA, NearDuplicates, Signatures
+from hanlin.data.corpus.segment import starts_inside
 from hanlin.data.in_order import Workers
-from hanlin.data.near_duplicates import MINIMA, NearDuplicates, Signatures
 from hanlin.data.prepare_corpus import Config, CorpusSource, check_not_empty, read_source
 from hanlin.data.readers import BadRows
-from hanlin.data.segment import starts_inside
 from hanlin.data.sources import write_account
 from hanlin.data.store import StoreWriter, TokenStore
 from hanlin.tokenization.load import load

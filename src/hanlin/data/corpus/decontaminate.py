@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hanlin.core.records import Question
+from hanlin.data.corpus.shingles import Hashes, Words, shingles, split_words
 from hanlin.data.readers import BadRows, read_questions
-from hanlin.data.shingles import Hashes, Words, shingles, split_words
 
 WORDS, CHARACTERS = 13, 20
 

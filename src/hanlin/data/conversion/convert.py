@@ -15,8 +15,8 @@ from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.files import write_jsonl
 from hanlin.core.records import Conversation, Document
 from hanlin.core.registry import did_you_mean
-from hanlin.data.convert_file import check_target, write_rows
-from hanlin.data.convert_rows import FORMATS, CannotHoldError, Row
+from hanlin.data.conversion.file import check_target, write_rows
+from hanlin.data.conversion.rows import FORMATS, CannotHoldError, Row
 from hanlin.data.readers import BadRows, files_in, read_conversations, read_documents
 from hanlin.data.readers.conversations import conversations_of
 from hanlin.data.readers.kinds import kind_of

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from hanlin.core.errors import InputError
 from hanlin.core.records import Conversation, Document
-from hanlin.data.inspect_rows import Measure, Problem, Tally
-from hanlin.data.inspect_samples import Sample, bracketed, sample_of
-from hanlin.data.inspect_tokens import inspect_store, inspect_token_ids
+from hanlin.data.inspection.rows import Measure, Problem, Tally
+from hanlin.data.inspection.samples import Sample, bracketed, sample_of
+from hanlin.data.inspection.tokens import inspect_store, inspect_token_ids
 from hanlin.data.readers import (
     BadRows,
     files_in,

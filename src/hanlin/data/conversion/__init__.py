@@ -1,0 +1,1 @@
+"""How does one file of conversations become another format, and is nothing lost?"""

@@ -1,0 +1,1 @@
+"""What is in a data file, and would training learn from it?"""
