@@ -23,7 +23,15 @@ def test_ceval(write):
         "1,第二题,甲,乙,丙,丁,,\n",
     )
     assert list(read_questions(path)) == [
-        Question("law-0", "法律, 规定____。", ("甲", "乙", "丙", "丁"), 1, "law", "zh"),
+        Question(
+            "law-0",
+            "法律, 规定____。",
+            ("甲", "乙", "丙", "丁"),
+            1,
+            "law",
+            "zh",
+            explanation="1. 因为\n2. 所以",
+        ),  # fmt: skip
         Question("law-1", "第二题", ("甲", "乙", "丙", "丁"), None, "law", "zh"),
     ]
 
@@ -64,7 +72,7 @@ def test_other_json_shapes(write):
     assert [(q.subject, q.answer, len(q.options)) for q in found] == [
         ("历史学", 2, 3), ("Math-College", 2, 4), ("Math-College", None, 2),
     ]  # fmt: skip
-    assert [q.id for q in found] == ["历史学-1", "Math-College-2", "Math-College-3"]
+    assert [q.id for q in found] == ["历史学-1", "Math-College-7", "Math-College-3"]
 
 
 @pytest.mark.parametrize(
