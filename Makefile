@@ -28,7 +28,7 @@ quickstart: $(STAMP)
 	$(BIN)/hanlin run quickstart
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ hanlin chat runs/quickstart
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -125,6 +126,29 @@ def _obey(line: str, talk: Talk) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def _ctrl_c(*, is_caught: bool) -> Iterator[list[int]]:
+    """Fill a list at Ctrl-C while the block runs; a second one interrupts it.
+
+    An exception at any moment can be lost in a library's clean-up; a mark cannot.
+    """
+    pressed: list[int] = []
+    if not is_caught:
+        yield pressed
+        return
+
+    def mark(number: int, _frame: object) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    before = signal.signal(signal.SIGINT, mark)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _answer(talk: Talk, question: str, *, may_cancel: bool, show: bool) -> str:
     """Write the answer as it comes, and return it."""
     from hanlin.core.errors import InputError
@@ -132,14 +156,15 @@ def _answer(talk: Talk, question: str, *, may_cancel: bool, show: bool) -> str:
     parts = []
     pieces = talk.ask(question)
     try:
-        for text in pieces:
-            parts.append(text)
-            if show:
-                console.write(text)
-    except KeyboardInterrupt:
-        if not may_cancel:
-            raise
-        console.note("\n(stopped)")
+        with _ctrl_c(is_caught=may_cancel) as pressed:
+            for text in pieces:
+                parts.append(text)
+                if show:
+                    console.write(text)
+                if pressed:
+                    break
+        if pressed:
+            console.note("\n(stopped)")
     except InputError as error:
         if not may_cancel:
             raise

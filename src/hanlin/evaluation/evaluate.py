@@ -18,10 +18,10 @@ from pydantic import Field, model_validator
 
 from hanlin.core.config import ModelPath, StrictModel
 from hanlin.core.files import write_json, write_jsonl
+from hanlin.core.ranks import is_first, together
 from hanlin.core.records import Message, Role
 from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
 from hanlin.evaluation.benchmark import BenchmarkConfig, BenchmarkResult, Subject
-from hanlin.evaluation.processes import is_first, together
 from hanlin.evaluation.run import answer, run_benchmark, score_rows
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hanlin.core.ranks import gathered, is_first, rank, world_size
 from hanlin.evaluation.cache import GENERATE_BLOCK, SCORE_BLOCK
-from hanlin.evaluation.processes import gathered, is_first, rank, world_size
 from hanlin.inference.engine import Engine, Generation, Sampling, ScoreRequest
 
 if TYPE_CHECKING:

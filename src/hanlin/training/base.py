@@ -50,10 +50,10 @@ class Config(TrainingConfig):
 
 def run(config: Config, context: StageContext) -> None:
     """Train and write `model`; after a kill, go on from the last checkpoint."""
+    from hanlin.core import ranks
     from hanlin.models.save import save_model
     from hanlin.models.tiny import new_llama
     from hanlin.tokenization.load import load
-    from hanlin.training import ranks
     from hanlin.training.fit import fit
     from hanlin.training.outcome import finish, is_finished
 

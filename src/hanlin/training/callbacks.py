@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
+from hanlin.core import ranks
 from hanlin.core.stage import StageContext
-from hanlin.training import ranks, resume
+from hanlin.training import resume
 
 
 class CheckpointKeeper(TrainerCallback):

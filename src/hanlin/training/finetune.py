@@ -51,9 +51,9 @@ class Config(TrainingConfig):
 
 def run(config: Config, context: StageContext) -> None:
     """Train and write `adapter` or `model`; after a kill, go on from the last checkpoint."""
+    from hanlin.core import ranks
     from hanlin.models.load import model_folder
     from hanlin.models.manifest import read_manifest
-    from hanlin.training import ranks
     from hanlin.training.adapters import add_lora, grown_ids
     from hanlin.training.arguments import precision_of
     from hanlin.training.fit import fit

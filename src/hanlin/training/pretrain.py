@@ -24,10 +24,10 @@ class Config(TrainingConfig):
 
 def run(config: Config, context: StageContext) -> None:
     """Train and write `model`; after a kill, go on from the last checkpoint."""
+    from hanlin.core import ranks
     from hanlin.models.load import load_pair, model_folder
     from hanlin.models.manifest import read_manifest
     from hanlin.models.save import save_model
-    from hanlin.training import ranks
     from hanlin.training.fit import fit
     from hanlin.training.outcome import carried, finish, is_finished
 

@@ -19,11 +19,12 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, PrinterCallback, Trainer
 
+from hanlin.core import ranks
 from hanlin.core.errors import StageFailedError
 from hanlin.core.stage import StageContext
 from hanlin.data.collate import collator_for
 from hanlin.models.save import disk_errors, quiet_transformers
-from hanlin.training import ranks, resume
+from hanlin.training import resume
 from hanlin.training.adapters import quiet_peft
 from hanlin.training.arguments import precision_of, training_arguments
 from hanlin.training.attention import autocast, training_attention

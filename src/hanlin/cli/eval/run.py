@@ -74,7 +74,7 @@ def run(
       hanlin eval run http://127.0.0.1:8000/v1 --benchmark ceval --data ceval --out ceval.json
     """
     from hanlin.core.files import write_json
-    from hanlin.evaluation.processes import is_first, together
+    from hanlin.core.ranks import is_first, together
     from hanlin.evaluation.results import result_file
     from hanlin.evaluation.run import run_benchmark
 

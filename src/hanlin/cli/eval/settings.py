@@ -102,8 +102,8 @@ def open_subject(
 
 
 def _with_journal(engine: Any, model: str, *, dtype: str | None) -> Any:  # noqa: ANN401 - Engine
+    from hanlin.core.ranks import rank
     from hanlin.evaluation.cache import CachedEngine, model_digest
-    from hanlin.evaluation.processes import rank
     from hanlin.inference.engine import is_address
     from hanlin.pipeline.cache import cache_folder
 

@@ -46,7 +46,7 @@ def submit(
       hanlin eval submit runs/quickstart --benchmark m3ke --data m3ke --out answers.json
     """
     from hanlin.core.files import write_json
-    from hanlin.evaluation.processes import is_first, together
+    from hanlin.core.ranks import is_first, together
     from hanlin.evaluation.submission import predict
 
     out = options.pop("out")
