@@ -354,8 +354,8 @@ def os_error(error: OSError, path: Path) -> HanlinError:
         return ResourceError(
             f"the disk is full: {path} could not be written",
             why=f"{error.strerror}; {_free(path)} left",
-            fix="free some space or give another place for the result, then repeat the command: it "
-            "goes on",
+            fix="free some space or give another place for the result, then repeat the command; it "
+            "goes on where it can",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ResourceError(
@@ -370,7 +370,10 @@ def os_error(error: OSError, path: Path) -> HanlinError:
             fix="give another place for the result, or smaller files where the command has "
             "--max-shard-gb; ulimit -f shows a limit",
         )
-    return InputError(f"{path}: {error.strerror or error}")
+    return InputError(
+        f"{path}: {error.strerror or error}",
+        fix="check the path and the disk, then repeat the command",
+    )
 
 
 def final_place(path: Path) -> Path:
