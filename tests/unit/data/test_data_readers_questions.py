@@ -31,7 +31,7 @@ def test_ceval(write):
             "law",
             "zh",
             explanation="1. 因为\n2. 所以",
-        ),  # fmt: skip
+        ),
         Question("law-1", "第二题", ("甲", "乙", "丙", "丁"), None, "law", "zh"),
     ]
 
