@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from hanlin.cli.main import run_command
 from hanlin.models.tiny import make_tiny
 
 
@@ -21,18 +20,6 @@ def folder(tmp_path_factory):
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     (folder / "questions.jsonl").write_text("".join(lines))
     return folder
-
-
-@pytest.fixture
-def hanlin(capsys):
-    """Run a command; return exit code, stdout and stderr."""
-
-    def run(*arguments):
-        code = run_command(["eval", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def measure(hanlin, folder, model, out, *more):

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from exam_world import World
-from hanlin.cli.main import run_command
 from hanlin.models.tiny import make_tiny
 
 
@@ -15,18 +14,6 @@ def folder(tmp_path_factory):
     make_tiny(folder / "model")
     World(folder, count=4).write_all()
     return folder
-
-
-@pytest.fixture
-def hanlin(capsys):
-    """Run a command; return exit code, stdout and stderr."""
-
-    def run(*arguments):
-        code = run_command(["eval", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

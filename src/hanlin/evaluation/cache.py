@@ -12,17 +12,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hanlin.core.config import looks_like_hub_id
 from hanlin.core.files import os_error, sha256
+from hanlin.evaluation.wrapped_engine import WrappedEngine
 from hanlin.inference.engine import Engine, Generation, Sampling, ScoreRequest, find_model
 
 if TYPE_CHECKING:
-    from hanlin.tokenization.load import Tokenizer
+    pass
 
 SCORE_BLOCK = 512  # requests; a beginning shared across two blocks is computed twice
 GENERATE_BLOCK = 64
@@ -46,7 +47,7 @@ def model_digest(model: str) -> str:
     return hashlib.sha256(" ".join([weights_sha256(folder), *parts]).encode()).hexdigest()
 
 
-class CachedEngine:
+class CachedEngine(WrappedEngine):
     """An engine that keeps its answers in a journal.
 
     Args:
@@ -55,24 +56,9 @@ class CachedEngine:
     """
 
     def __init__(self, engine: Engine, file: Path) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._file = file
         self._known = _read(file)
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Return the engine's tokenizer."""
-        return self._engine.tokenizer
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """Return the model's hanlin.json."""
-        return self._engine.manifest
-
-    @property
-    def max_length(self) -> int:
-        """Return how many tokens fit."""
-        return self._engine.max_length
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[float]:
         """Return for each (prefix, continuation) the continuation's log-likelihood, in nats."""
@@ -86,7 +72,7 @@ class CachedEngine:
         """Return one answer for each prompt; only greedy answers are kept."""
         if sampling.temperature > 0:
             return self._engine.generate(prompts, sampling)
-        settings = [sampling.max_new_tokens, list(sampling.stop)]
+        settings = [sampling.max_new_tokens, list(sampling.stop), list(sampling.stop_ids)]
         keys = [_key("generate", [list(map(int, prompt)), settings]) for prompt in prompts]
         by_key = dict(zip(keys, prompts, strict=True))
 
@@ -99,10 +85,6 @@ class CachedEngine:
             Generation(found["text"], tuple(found["ids"]), found["stopped_by"])
             for found in (self._known[key] for key in keys)
         ]
-
-    def stream(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[str]:
-        """Yield an answer as it comes; it is not kept."""
-        return self._engine.stream(prompt, sampling)
 
     def _fill(
         self, keys: list[str], size: int, compute: Callable[[list[str]], Sequence[Any]]

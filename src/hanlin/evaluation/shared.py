@@ -7,21 +7,22 @@ depend on the number of processes (with as many threads in each).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hanlin.core.ranks import gathered, is_first, rank, world_size
 from hanlin.evaluation.cache import GENERATE_BLOCK, SCORE_BLOCK
+from hanlin.evaluation.wrapped_engine import WrappedEngine
 from hanlin.inference.engine import Engine, Generation, Sampling, ScoreRequest
 
 if TYPE_CHECKING:
-    from hanlin.tokenization.load import Tokenizer
+    pass
 
 T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
 
 
-class SharedEngine:
+class SharedEngine(WrappedEngine):
     """An engine whose requests are shared between the processes that torchrun started.
 
     Args:
@@ -30,23 +31,8 @@ class SharedEngine:
     """
 
     def __init__(self, engine: Engine, *, progress: Progress | None = None) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._progress = progress if is_first() else None
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Return the engine's tokenizer."""
-        return self._engine.tokenizer
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """Return the model's hanlin.json."""
-        return self._engine.manifest
-
-    @property
-    def max_length(self) -> int:
-        """Return how many tokens fit."""
-        return self._engine.max_length
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[float]:
         """Return for each (prefix, continuation) the continuation's log-likelihood, in nats."""
@@ -64,10 +50,6 @@ class SharedEngine:
             list(prompts), GENERATE_BLOCK, lambda block: self._engine.generate(block, sampling),
             text="answers generated",
         )  # fmt: skip
-
-    def stream(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[str]:
-        """Yield an answer as it comes."""
-        return self._engine.stream(prompt, sampling)
 
     def _shared(
         self, items: list[Any], size: int, compute: Callable[[list[Any]], Sequence[T]], *, text: str

@@ -132,14 +132,16 @@ def _is_text(piece: bytes) -> bool:
     return True
 
 
-def batches(items: Iterable[T], *, characters: Callable[[T], int]) -> Iterator[list[T]]:
-    """Yield items in lists of about BATCH_CHARACTERS; `characters` tells an item's length."""
+def batches(
+    items: Iterable[T], *, characters: Callable[[T], int], limit: int = BATCH_CHARACTERS
+) -> Iterator[list[T]]:
+    """Yield items in lists of about `limit` characters; `characters` tells an item's length."""
     batch: list[T] = []
     size = 0
     for item in items:
         batch.append(item)
         size += characters(item)
-        if size >= BATCH_CHARACTERS:
+        if size >= limit:
             yield batch
             batch, size = [], 0
     if batch:

@@ -97,3 +97,10 @@ def test_the_digest_is_of_weights_and_config(folder, tmp_path):
     assert before == model_digest(str(folder))
     other = make_tiny(tmp_path / "other", seed=1)
     assert model_digest(str(other)) != before
+
+
+def test_other_stop_tokens_are_another_question(folder, tmp_path):
+    cached = CachedEngine(open_engine(str(folder)), tmp_path / "j.jsonl")
+    (whole,) = cached.generate([[1, 5]], Sampling(max_new_tokens=8))
+    (cut,) = cached.generate([[1, 5]], Sampling(max_new_tokens=8, stop_ids=whole.ids[:1]))
+    assert cut != whole

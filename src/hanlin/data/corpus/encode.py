@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,7 @@ from hanlin.data.corpus.quality import repetition
 from hanlin.data.corpus.segment import BorderFinder, as_utf8, to_segments
 from hanlin.data.encoded import EncodedDocuments
 from hanlin.text.script import language_share
+from hanlin.tokenization.fertility import batches
 from hanlin.tokenization.load import load
 
 Ints = npt.NDArray[np.int64]
@@ -158,7 +159,7 @@ class DocumentEncoder:
 
     def _encode(self, texts: Sequence[str]) -> EncodedDocuments:
         settings, encoded = self.settings, [NOTHING]
-        for batch in _batches(texts):
+        for batch in batches(texts, characters=len, limit=BATCH_CHARACTERS):
             ids, lengths = self._tokens(batch)
             utf8 = [as_utf8(text) for text in batch]
             borders = self.borders.find(utf8, ids, lengths)
@@ -195,17 +196,3 @@ _NONE = np.zeros(0, np.int64)
 NOTHING = EncodedDocuments(
     _NONE.astype(np.int32), _NONE, _NONE, _NONE, _NONE, _NONE.astype(np.uint64), _NONE
 )
-
-
-def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield texts some at a time."""
-    held: list[str] = []
-    size = 0
-    for text in texts:
-        held.append(text)
-        size += len(text)
-        if size >= BATCH_CHARACTERS:
-            yield held
-            held, size = [], 0
-    if held:
-        yield held
