@@ -131,19 +131,23 @@ def test_byte_level_tokenizers(base, byte_level, files, english, chinese):
     assert found.vocabularies[1].new_pieces > 0  # pieces of several letters that it has not
 
 
-def test_large_files_are_a_stream(base, tmp_path, monkeypatch):
-    from hanlin.tokenization import fertility
-
+def test_large_files_are_a_stream(base, tmp_path):
+    rows = 40_000  # 1.3 million characters: three batches
     text = "the old bridge crosses the river\n"
-    (tmp_path / "t.txt").write_text(text * 200, encoding="utf-8")
+    (tmp_path / "t.txt").write_text(text * rows, encoding="utf-8")
+    (tmp_path / "line.txt").write_text(text, encoding="utf-8")
     seen = []
-    whole = compare({"base": base}, [tmp_path / "t.txt"])
-    monkeypatch.setattr(fertility, "BATCH_CHARACTERS", 1000)
-    parts = compare(
-        {"base": base}, [tmp_path / "t.txt"], progress=lambda done, total, _: seen.append(done)
-    )
-    assert parts == whole and len(seen) == 8
-    assert seen == sorted(seen) and seen[-1] == 6
+
+    def note(done, total, _text):
+        seen.append((done, total))
+
+    parts = compare({"base": base}, [tmp_path / "t.txt"], progress=note)
+    (one,) = compare({"base": base}, [tmp_path / "line.txt"]).rows
+    (whole,) = parts.rows
+    assert whole.fertility.tokens == rows * one.fertility.tokens
+    assert whole.fertility.bytes == rows * one.fertility.bytes
+    assert len(seen) == 4 and seen == sorted(seen)  # one a batch, and one at the end
+    assert seen[-1] == (1320, 1320)
 
 
 @pytest.mark.parametrize(
