@@ -110,12 +110,17 @@ def encode_pairs(folder: Path, rows: list[str]) -> dict[str, tuple[Work, Work]]:
 
 
 def measure(ours: Work, bare: Work, *, megabytes: float, rounds: int) -> dict[str, Any]:
-    """Return MB/s of both and their ratio, medians over rounds in turn."""
+    """Return MB/s of both and their ratio: of the fastest rounds, and the median of the pairs.
+
+    Other programs only ever make a round slower, so that the fastest ones say most of the work.
+    """
     times = [(seconds(ours), seconds(bare)) for _ in range(rounds)]
+    own, theirs = (min(side) for side in zip(*times, strict=True))
     ratios = [theirs / own for own, theirs in times]
     return {
-        "hanlin_mb_per_s": round(megabytes / median(own for own, _ in times), 2),
-        "bare_mb_per_s": round(megabytes / median(theirs for _, theirs in times), 2),
+        "hanlin_mb_per_s": round(megabytes / own, 2),
+        "bare_mb_per_s": round(megabytes / theirs, 2),
+        "ratio": round(theirs / own, 3),
         "ratio_median": round(median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
     }
@@ -145,12 +150,15 @@ def measure_training(kind: str, folder: Path, rounds: int) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """Return the measurements as a Markdown table."""
-    lines = ["| work | Hanlin MB/s | bare library MB/s | ratio |", "|---|---|---|---|"]
+    lines = [
+        "| work | Hanlin MB/s | bare library MB/s | ratio | median of pairs |",
+        "|---|---|---|---|---|",
+    ]
     for group, name_of_group in (("train", "train, whole command"), ("encode", "encode")):
         for name, row in result[group].items():
             lines.append(
                 f"| {name_of_group}: {name} | {row['hanlin_mb_per_s']} | {row['bare_mb_per_s']} | "
-                f"{row['ratio_median']} |"
+                f"{row['ratio']} | {row['ratio_median']} |"
             )
     return "\n".join(lines) + "\n"
 

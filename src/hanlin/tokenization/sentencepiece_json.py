@@ -49,8 +49,9 @@ def tokenizer_json(model: Any) -> dict[str, Any]:  # noqa: ANN401 - a ModelProto
             byte fallback, or has user-defined pieces and a dummy space: then ids would differ, or
             could not be turned back.
     """
-    _refuse_lossy(model)
-    special = set(ids_of_type(model, UNKNOWN, CONTROL, UNUSED))
+    kinds = [piece.type for piece in model.pieces]
+    _refuse_lossy(model, kinds)
+    listed = (UNKNOWN, CONTROL, UNUSED, USER_DEFINED)
     normalizers: list[dict[str, Any]] = [
         {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
     ]
@@ -69,8 +70,9 @@ def tokenizer_json(model: Any) -> dict[str, Any]:  # noqa: ANN401 - a ModelProto
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            _added_token(model, index, is_special=index in special)
-            for index in ids_of_type(model, UNKNOWN, CONTROL, UNUSED, USER_DEFINED)
+            _added_token(model, index, is_special=kind != USER_DEFINED)
+            for index, kind in enumerate(kinds)
+            if kind in listed
         ],
         "normalizer": {"type": "Sequence", "normalizers": normalizers},
         "pre_tokenizer": splitter,
@@ -80,7 +82,7 @@ def tokenizer_json(model: Any) -> dict[str, Any]:  # noqa: ANN401 - a ModelProto
     }
 
 
-def _refuse_lossy(model: Any) -> None:  # noqa: ANN401 - a ModelProto
+def _refuse_lossy(model: Any, kinds: list[int]) -> None:  # noqa: ANN401 - a ModelProto
     if model.trainer_spec.model_type not in (BPE, UNIGRAM):
         raise InputError(
             "this SentencePiece model is neither a byte-pair encoding (BPE) nor a unigram model",
@@ -94,14 +96,14 @@ def _refuse_lossy(model: Any) -> None:  # noqa: ANN401 - a ModelProto
             why="ids could not be turned back into the same text",
             fix=ADD_PIECES,
         )
-    if ids_of_type(model, USER_DEFINED) and spec.add_dummy_prefix:
+    if USER_DEFINED in kinds and spec.add_dummy_prefix:
         raise InputError(
-            f"this SentencePiece model has {len(ids_of_type(model, USER_DEFINED))} user-defined "
-            "pieces and puts a space before every text",
+            f"this SentencePiece model has {kinds.count(USER_DEFINED)} user-defined pieces and "
+            "puts a space before every text",
             why="a tokenizer.json made from it would put one after each of them too",
             fix="give a folder that has a tokenizer.json from the model's makers beside it",
         )
-    if len(ids_of_type(model, BYTE)) != 256:
+    if kinds.count(BYTE) != 256:
         raise InputError(
             "this SentencePiece model has no byte fallback",
             why="characters it does not know would all become the unknown token",

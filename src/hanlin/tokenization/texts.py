@@ -113,7 +113,8 @@ def _read_row(raw: bytes, number: int, *, is_json: bool) -> Text | None:
         raise ValueError("JSON nested too deeply") from error
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise ValueError('no "text" in the row')
-    row["text"].encode("utf-8")  # a lone surrogate is no text: UnicodeEncodeError is a ValueError
+    if "\\u" in line:  # a lone surrogate is no text: UnicodeEncodeError is a ValueError
+        row["text"].encode("utf-8")
     language = row.get("language")
     return Text(row["text"], language if isinstance(language, str) else None, number)
 
@@ -146,10 +147,11 @@ def sample(
     """
     stream, first, total = iter(lines), list[str](), 0
     for over in stream:
-        if total + size(over) > most:
+        total += size(over)
+        if total > most:
+            total -= size(over)
             break
         first.append(over)
-        total += size(over)
     else:
         return first
     draw = random.Random(seed)  # noqa: S311 - no secret
