@@ -34,7 +34,7 @@ from hanlin.tokenization.load import load
 DATA = Path(os.environ.get("HANLIN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CORPUS = DATA / "corpus"
 FEW = [CORPUS / "novel_hongloumeng.txt", CORPUS / "en_wiki_demo.txt"]
-MANY = [*FEW, CORPUS / "laws_zh.jsonl", CORPUS / "en_tinyshakespeare.txt"]
+MANY = sorted([*CORPUS.glob("*.txt"), *CORPUS.glob("*.jsonl")])
 TRAINED = {"sp-bpe": MANY, "unigram": FEW[:1], "byte-bpe": FEW}  # the latter two take long
 RESULT = Path(__file__).parent / "results" / "tokenizer_speed.json"
 
