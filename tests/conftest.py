@@ -1,11 +1,14 @@
 """What several tests share: the public data, and a quiet place for caches."""
 
 import os
+import secrets
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# Ray reads its token once in a process, at the latest when it is first used.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,3 +28,20 @@ def real_data() -> Path:
     if not (folder / "README.md").is_file():
         pytest.skip(f"no public data at {folder}: set HANLIN_DATA to run this test")
     return folder
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    """A Ray cluster of two nodes with a processor each, in processes of their own; joined."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    from hanlin.data.ray_workers import NOT_WANTED
+
+    os.environ |= NOT_WANTED
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    made.add_node(num_cpus=1)
+    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()

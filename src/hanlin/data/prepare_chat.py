@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
-from hanlin.core.config import InputPath
+from hanlin.core.config import ModelPath
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.records import Conversation
 from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
 from hanlin.data.corpus.clean import Dropped, clean
 from hanlin.data.corpus.segment import BorderFinder
-from hanlin.data.in_order import Workers
 from hanlin.data.prepare_corpus import CorpusSource, check_not_empty, document_ids, in_language
 from hanlin.data.readers import BadRows, read_conversations, read_documents
+from hanlin.data.runners import Engine, Runner, start_workers
 from hanlin.data.sources import Source, check_sources, estimate_store, ticking, write_account
 from hanlin.data.store import StoreWriter
 from hanlin.prompts.encode import LossOn
@@ -50,8 +50,8 @@ class Config(StageConfig):
     """Texts that are mixed in, every token of them trained: what the model knew is not forgotten
     while it learns to answer."""
 
-    tokenizer: InputPath
-    """Folder of the tokenizer, or of the model that it lies in."""
+    tokenizer: ModelPath
+    """Folder of the tokenizer, or of the model that it lies in; or a hub id."""
 
     prompt: str = "plain"
     """Name of the prompt format."""
@@ -70,6 +70,10 @@ class Config(StageConfig):
 
     workers: int = Field(1, ge=1)
     """Processes that encode; the result does not depend on them."""
+
+    engine: Engine = "local"
+    """Who encodes: processes of this machine ("local"), or the processors of a Ray cluster ("ray";
+    RAY_ADDRESS names it). The bytes are the same."""
 
     max_bad_rows: float = Field(0.01, ge=0, le=1)
     """Largest share of unusable rows of a source; more of them stop the stage."""
@@ -118,7 +122,8 @@ def run(config: Config, context: StageContext) -> None:
     settings = Settings(
         str(config.tokenizer), config.prompt, config.seq_len, config.loss_on, config.truncate
     )
-    make = partial(ChatEncoder, tokenizer=tokenizer) if config.workers == 1 else ChatEncoder
+    is_alone = config.workers == 1 and config.engine == "local"
+    make = partial(ChatEncoder, tokenizer=tokenizer) if is_alone else ChatEncoder
     with (
         StoreWriter(
             folder,
@@ -128,7 +133,7 @@ def run(config: Config, context: StageContext) -> None:
             prompt=prompt_record(format, tokenizer),
             seq_len=config.seq_len,
         ) as writer,
-        Workers(config.workers, make=make, settings=settings) as workers,
+        start_workers(config.engine, count=config.workers, make=make, settings=settings) as workers,
     ):
         sources = [*config.sources, *config.replay]
         for number, source in enumerate(sources):
@@ -153,7 +158,7 @@ def _write_conversations(
     source: Source,
     config: Config,
     writer: StoreWriter,
-    workers: Workers,
+    workers: Runner,
     bad: BadRows,
     tick: Tick,
 ) -> dict[str, object]:

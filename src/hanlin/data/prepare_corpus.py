@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from hanlin.core.config import InputPath
+from hanlin.core.config import InputPath, ModelPath
 from hanlin.core.errors import InputError
 from hanlin.core.records import Document
 from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
 from hanlin.data.corpus.clean import Cleaning, Dropped
 from hanlin.data.readers import BadRows, read_documents
+from hanlin.data.runners import Engine
 from hanlin.data.sources import Source, check_sources, estimate_store
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class Config(StageConfig):
     sources: list[CorpusSource] = Field(min_length=1)
     """The texts."""
 
-    tokenizer: InputPath
-    """Folder of the tokenizer, or of the model that it lies in."""
+    tokenizer: ModelPath
+    """Folder of the tokenizer, or of the model that it lies in; or a hub id."""
 
     min_characters: int = Field(1, ge=1)
     """Shorter documents are left out and counted."""
@@ -62,6 +63,10 @@ class Config(StageConfig):
 
     workers: int = Field(1, ge=1, le=256)
     """Processes that clean and encode; 1 works in this one. The bytes are the same."""
+
+    engine: Engine = "local"
+    """Who cleans and encodes: processes of this machine ("local"), or the processors of a Ray
+    cluster ("ray"; RAY_ADDRESS names it). The bytes are the same."""
 
     shard_characters: int = Field(1_000_000, ge=1000)
     """Characters that a process gets at a time, and that are done again after a kill at most. The

@@ -30,9 +30,9 @@ from hanlin.data.corpus.duplicates import SeenDigests
 from hanlin.data.corpus.encode import SAMPLES, DocumentEncoder, Encoded, Settings, Shard
 from hanlin.data.corpus.near_duplicates import MINIMA, NearDuplicates, Signatures
 from hanlin.data.corpus.segment import starts_inside
-from hanlin.data.in_order import Workers
 from hanlin.data.prepare_corpus import Config, CorpusSource, check_not_empty, read_source
 from hanlin.data.readers import BadRows
+from hanlin.data.runners import Runner, start_workers
 from hanlin.data.sources import write_account
 from hanlin.data.store import StoreWriter, TokenStore
 from hanlin.tokenization.load import load
@@ -85,7 +85,9 @@ def write_store(config: Config, context: StageContext) -> None:
             seq_len=config.seq_len,
             starts_inside=starts_inside(tokenizer),
         ) as writer,
-        Workers(config.workers, make=DocumentEncoder, settings=settings) as workers,
+        start_workers(
+            config.engine, count=config.workers, make=DocumentEncoder, settings=settings
+        ) as workers,
     ):
         progress = journal.restore(writer)
         if progress is None:
@@ -127,7 +129,7 @@ class _Source:
         for _ in read_source(self.source, self.bad, Dropped()):
             pass
 
-    def write(self, writer: StoreWriter, workers: Workers, progress: Progress) -> None:
+    def write(self, writer: StoreWriter, workers: Runner, progress: Progress) -> None:
         """Write what is not written yet of this source; then the next one is at work."""
         config, source, name = self.config, self.source, self.source.name
         other = Dropped()
@@ -273,7 +275,7 @@ class _Journal:
 
 def _key(config: Config, tokenizer: str) -> str:
     """Return what the shards depend on: settings, tokenizer, and the files as they are."""
-    values = config.model_dump(mode="json", exclude={"workers"})
+    values = config.model_dump(mode="json", exclude={"workers", "engine"})
     paths = [*(source.path for source in config.sources), *config.cleaning.benchmarks]
     paths += [config.append_to] if config.append_to is not None else []
     files = [
