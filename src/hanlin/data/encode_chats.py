@@ -7,14 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
-
-import numpy as np
-import numpy.typing as npt
 
 from hanlin.core.records import Conversation
-from hanlin.prompts.encode import LossOn
-from hanlin.prompts.fit import FittedConversation, Truncate, fit_conversations
+from hanlin.prompts.encode import EncodedConversations, LossOn
+from hanlin.prompts.fit import Truncate, fit_conversations
 from hanlin.prompts.formats import get_format
 from hanlin.prompts.render import unsupported
 from hanlin.tokenization.load import Tokenizer, load
@@ -36,17 +32,13 @@ class EncodedChats:
     """Conversations as tokens, one behind another.
 
     Attributes:
-        ids: tokens of all of them.
-        trained: for each token whether the loss counts it.
-        lengths: [D], tokens of each.
+        rows: those that fit.
         text_bytes: UTF-8 bytes of their texts.
         counts: end_tokens, shortened, dropped_turns and too_long, see `prepare_chat.Fitted`.
         refused: source, line and reason of each that the prompt format cannot hold.
     """
 
-    ids: npt.NDArray[np.uint32]
-    trained: npt.NDArray[np.bool_]
-    lengths: npt.NDArray[np.int64]
+    rows: EncodedConversations
     text_bytes: int
     counts: Counter[str]
     refused: list[tuple[str, int, str]]
@@ -81,17 +73,13 @@ class ChatEncoder:
                 loss_on=self.settings.loss_on,
                 truncate=self.settings.truncate,
             )
-        rows = [row for row in fitted if row is not None]
-        counts = _counts(rows)
-        counts["too_long"] = len(fitted) - len(rows)
-        return EncodedChats(
-            ids=np.fromiter(chain.from_iterable(row.encoded.ids for row in rows), np.uint32),
-            trained=np.frombuffer(b"".join(bytes(row.encoded.trained) for row in rows), np.bool_),
-            lengths=np.array([len(row.encoded.ids) for row in rows], np.int64),
-            text_bytes=sum(row.text_bytes for row in rows),
-            counts=counts,
-            refused=refused,
+        counts = Counter(
+            end_tokens=int(fitted.encoded.end_tokens.sum()),
+            shortened=int((fitted.dropped_turns > 0).sum()),
+            dropped_turns=int(fitted.dropped_turns.sum()),
+            too_long=int((~fitted.is_kept).sum()),
         )
+        return EncodedChats(fitted.encoded, fitted.text_bytes, counts, refused)
 
     def _why_not(self, conversation: Conversation) -> str:
         if not any([m.role == "assistant" and m.is_trained for m in conversation.messages]):
@@ -109,11 +97,3 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _counts(rows: Sequence[FittedConversation]) -> Counter[str]:
-    return Counter(
-        end_tokens=sum(row.encoded.end_tokens for row in rows),
-        shortened=sum(row.dropped_turns > 0 for row in rows),
-        dropped_turns=sum(row.dropped_turns for row in rows),
-    )

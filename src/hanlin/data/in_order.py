@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from types import TracebackType
@@ -22,13 +22,15 @@ _work: Callable[[Any], Any] | None = None  # of a worker process
 
 
 class Workers:
-    """Processes that all do the same work, or this process alone.
+    """Processes that all do the same work, or a thread of this process.
+
+    The tokenizers let go of Python while they work: meanwhile the next rows are read.
 
         with Workers(2, make=Encoder, settings=settings) as workers:
             for result in workers.map(items): ...
 
     Args:
-        count: how many; 1 works in this process.
+        count: how many; 1 works in this process, in a thread.
         make: a function of `settings`, called once in each process; returns what does the work.
         settings: handed to each process, as little as possible.
     """
@@ -37,8 +39,8 @@ class Workers:
         self, count: int, *, make: Callable[[Any], Callable[[Any], Any]], settings: object
     ) -> None:
         self.count, self.make, self.settings = count, make, settings
-        self._pool: ProcessPoolExecutor | None = None
-        self._alone: Callable[[Any], Any] | None = None
+        self._pool: Executor
+        self._do: Callable[[Any], Any] = _do
 
     def __enter__(self) -> Self:
         if self.count > 1:
@@ -48,13 +50,14 @@ class Workers:
                 initializer=_start,
                 initargs=(self.make, self.settings),
             )
+        else:
+            self._pool, self._do = ThreadPoolExecutor(1), _Alone(self.make, self.settings)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def map(self, items: Iterable[Any]) -> Iterator[Any]:
         """Yield the result of each item, in the order of the items.
@@ -62,14 +65,10 @@ class Workers:
         Raises:
             ResourceError: a process was killed, most often because memory was short.
         """
-        if self._pool is None:
-            self._alone = self._alone or self.make(self.settings)
-            yield from map(self._alone, items)
-            return
         waiting: deque[Future[Any]] = deque()
         try:
             for item in items:
-                waiting.append(self._pool.submit(_do, item))
+                waiting.append(self._pool.submit(self._do, item))
                 if len(waiting) > self.count * AHEAD:
                     yield waiting.popleft().result()
             while waiting:
@@ -81,6 +80,18 @@ class Workers:
                 fix=f"repeat the command with fewer workers (workers: {self.count - 1}); what is "
                 "done is kept",
             ) from error
+
+
+class _Alone:
+    """Does the work in this process; what does it is made when it is first needed."""
+
+    def __init__(self, make: Callable[[Any], Callable[[Any], Any]], settings: object) -> None:
+        self._work: Callable[[Any], Any] | None = None
+        self._make, self._settings = make, settings
+
+    def __call__(self, item: object) -> object:
+        self._work = self._work or self._make(self._settings)
+        return self._work(item)
 
 
 def _start(make: Callable[[Any], Callable[[Any], Any]], settings: object) -> None:

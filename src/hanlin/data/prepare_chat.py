@@ -171,13 +171,8 @@ def _write_conversations(
             bad.add(place, line, reason)
             bad.good -= 1  # it was read, but cannot be used
         counts.update(encoded.counts)
-        longest = max(longest, encoded.lengths.max(initial=0))
-        writer.add_conversations(
-            encoded.ids,
-            trained=encoded.trained,
-            lengths=encoded.lengths,
-            text_bytes=encoded.text_bytes,
-        )
+        longest = max(longest, encoded.rows.lengths.max(initial=0))
+        writer.add_conversations(encoded.rows, text_bytes=encoded.text_bytes)
     bad.check(Path(source.path))
     if config.truncate == "never":
         writer.header["seq_len"] = max(int(longest), cast(int, writer.header["seq_len"]))

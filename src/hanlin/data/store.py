@@ -23,6 +23,7 @@ from hanlin.core.errors import InputError
 from hanlin.core.files import os_error, read_json, write_json
 from hanlin.data.encoded import EncodedDocuments
 from hanlin.data.store_files import Column, StoreSource, checksum, file_sizes
+from hanlin.prompts.encode import EncodedConversations
 
 __all__ = ["HEADER", "StoreSource", "StoreWriter", "TokenIds", "TokenStore"]
 
@@ -139,30 +140,21 @@ class StoreWriter:
         if trained is not None:
             self._files["mask"].write(np.asarray(trained, np.uint8))
 
-    def add_conversations(
-        self,
-        ids: npt.NDArray[Any],
-        *,
-        trained: npt.NDArray[np.bool_],
-        lengths: TokenIds,
-        text_bytes: int,
-    ) -> None:
-        """Append many documents with their masks to the source begun last.
+    def add_conversations(self, rows: EncodedConversations, *, text_bytes: int) -> None:
+        """Append conversations with their masks to the source begun last.
 
         Args:
-            ids: tokens of all of them, one behind another.
-            trained: for each token whether the loss counts it.
-            lengths: [D], tokens of each.
+            rows: the conversations.
             text_bytes: UTF-8 bytes of all texts.
         """
-        assert self.has_mask and len(ids) == len(trained) == lengths.sum()
+        assert self.has_mask and len(rows.ids) == len(rows.trained) == rows.lengths.sum()
         source = self.sources[-1]
-        self._files["ids"].write(ids.astype(self.dtype))
-        self._files["offsets"].write((source["tokens"] + np.cumsum(lengths)).astype("<u8"))
-        self._files["mask"].write(trained.astype(np.uint8))
-        source["documents"] += len(lengths)
-        source["tokens"] += len(ids)
-        source["trained_tokens"] += int(trained.sum())
+        self._files["ids"].write(rows.ids.astype(self.dtype))
+        self._files["offsets"].write((source["tokens"] + np.cumsum(rows.lengths)).astype("<u8"))
+        self._files["mask"].write(rows.trained.astype(np.uint8))
+        source["documents"] += len(rows.lengths)
+        source["tokens"] += len(rows.ids)
+        source["trained_tokens"] += int(rows.trained.sum())
         source["text_bytes"] += text_bytes
 
     def add_documents(self, batch: EncodedDocuments) -> None:

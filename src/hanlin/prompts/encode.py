@@ -10,14 +10,22 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Protocol, cast
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 from hanlin.core.errors import InputError
 from hanlin.core.records import Conversation, Message
 from hanlin.prompts.format import BOS, CONTENT, EOS, PromptFormat, fill
 from hanlin.prompts.render import Segment, render
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Ids = npt.NDArray[np.int32]
+
 LossOn = Literal["all", "last"]
+P = TypeVar("P")
 
 
 class TextEncoder(Protocol):
@@ -45,8 +53,8 @@ class BatchEncoder(TextEncoder, Protocol):
     def vocab_size(self) -> int:
         """Return how many ids there are."""
 
-    def encode_batch(self, texts: Sequence[str], *, at_start: bool) -> list[list[int]]:
-        """Return what `encode` gives for each text."""
+    def encode_arrays(self, texts: Sequence[str], *, at_start: bool) -> list[Ids]:
+        """Return what `encode` gives for each text, in arrays."""
 
     def bytes_of(self, token_id: int) -> bytes:
         """Return the bytes that one id stands for."""
@@ -67,6 +75,47 @@ class EncodedConversation:
     end_tokens: int = 0
 
 
+@dataclass(frozen=True)
+class EncodedConversations:
+    """Conversations as tokens, one behind another.
+
+    Attributes:
+        ids: [T] token ids of all of them.
+        trained: [T] whether the loss counts it.
+        lengths: [D] tokens of each.
+        end_tokens: [D] end tokens of each that the loss counts.
+    """
+
+    ids: npt.NDArray[np.int32]
+    trained: npt.NDArray[np.bool_]
+    lengths: npt.NDArray[np.int64]
+    end_tokens: npt.NDArray[np.int64]
+
+    def each(self) -> list[EncodedConversation]:
+        """Return them one by one."""
+        ends = self.lengths.cumsum()
+        return [
+            EncodedConversation(
+                self.ids[end - length : end].tolist(),
+                self.trained[end - length : end].tolist(),
+                int(count),
+            )
+            for end, length, count in zip(ends, self.lengths, self.end_tokens, strict=True)
+        ]
+
+    @staticmethod
+    def joined(rows: Sequence[EncodedConversation]) -> EncodedConversations:
+        """Return single ones together."""
+        import numpy as np
+
+        return EncodedConversations(
+            np.fromiter(chain.from_iterable(row.ids for row in rows), np.int32),
+            np.fromiter(chain.from_iterable(row.trained for row in rows), np.bool_),
+            np.array([len(row.ids) for row in rows], np.int64),
+            np.array([row.end_tokens for row in rows], np.int64),
+        )
+
+
 def encode_conversation(
     conversation: Conversation,
     *,
@@ -82,7 +131,7 @@ def encode_conversation(
         InputError: the format has no place for its tool calls, or the tokenizer lacks a marker.
     """
     segments = _trained_segments(conversation, format)
-    return _assemble(segments, _one_by_one(tokenizer), format, tokenizer, loss_on)
+    return _assemble(segments, format, tokenizer, loss_on)
 
 
 def encode_conversations(
@@ -91,16 +140,38 @@ def encode_conversations(
     format: PromptFormat,
     tokenizer: BatchEncoder,
     loss_on: LossOn = "all",
-) -> list[EncodedConversation]:
+) -> EncodedConversations:
     """Return what `encode_conversation` gives for each, several times as fast.
 
     Raises:
         InputError: as `encode_conversation`.
     """
+    import numpy as np
+
     scripts = [_trained_segments(conversation, format) for conversation in conversations]
     texts = (pair for segments in scripts for pair in _texts(segments))
-    known = _all_at_once(texts, format, tokenizer)
-    return [_assemble(segments, known, format, tokenizer, loss_on) for segments in scripts]
+    encode = _all_at_once(texts, format, tokenizer)
+    special = lru_cache(lambda name: [np.array(_special_ids(name, format, tokenizer), np.int32)])
+    ids: list[Ids] = []
+    counts: list[bool] = []
+    parts: list[int] = []  # of each conversation
+    end_tokens: list[int] = []
+    for segments in scripts:
+        before, ends = len(ids), 0
+        for part, counted, is_end in _parts(segments, encode, special, _opening(format), loss_on):
+            ids += part
+            counts += [counted] * len(part)
+            ends += is_end
+        parts.append(len(ids) - before)
+        end_tokens.append(ends)
+    sizes = np.fromiter(map(len, ids), np.int64, len(ids))
+    borders = np.concatenate([[0], np.cumsum(sizes)])[np.cumsum([0, *parts])]
+    return EncodedConversations(
+        np.concatenate([np.zeros(0, np.int32), *ids]),
+        np.repeat(np.array(counts, np.bool_), sizes),
+        np.diff(borders),
+        np.array(end_tokens, np.int64),
+    )
 
 
 def encode_prompt(
@@ -122,7 +193,7 @@ def encode_prompt(
         InputError: the format has no place for tool calls, or the tokenizer lacks a marker.
     """
     segments = render(messages, format=format, opens_answer=True, tools=tools)
-    return _assemble(segments, _one_by_one(tokenizer), format, tokenizer, "all").ids
+    return _assemble(segments, format, tokenizer, "all").ids
 
 
 def stop_ids(format: PromptFormat, tokenizer: TextEncoder) -> tuple[int, ...]:
@@ -162,22 +233,15 @@ def _texts(segments: Sequence[Segment]) -> Iterator[tuple[str, bool]]:
             at_start = False
 
 
-Encode = Callable[[str, bool], list[int]]
-
-
-def _one_by_one(tokenizer: TextEncoder) -> Encode:
-    return lambda text, at_start: tokenizer.encode(text, at_start=at_start)
-
-
 def _all_at_once(
     texts: Iterable[tuple[str, bool]], format: PromptFormat, tokenizer: BatchEncoder
-) -> Encode:
-    """Encode all texts, each once; return what looks them up.
+) -> Callable[[str, bool], list[Ids]]:
+    """Encode all texts, each once; return what looks them up, in parts.
 
     What stands before the first question is the same in most conversations and encoded once.
     """
     prefixes = [p for p in _prefixes(format) if _is_wall_behind(p, cast(Any, tokenizer))]
-    found: dict[tuple[str, bool], list[int]] = {}
+    found: dict[tuple[str, bool], list[Ids]] = {}
     keys = dict.fromkeys(texts)
     cuts = {key: cut for key in keys if (cut := _prefix_length(key[0], prefixes))}
     wholes = [key for key in keys if key not in cuts]
@@ -185,8 +249,8 @@ def _all_at_once(
     tails = dict.fromkeys((key[0][cut:], False) for key, cut in cuts.items())
     for begins in (True, False):
         some = [key for part in (wholes, heads, tails) for key in part if key[1] == begins]
-        ids = tokenizer.encode_batch([text for text, _ in some], at_start=begins)
-        found.update(zip(some, ids, strict=True))
+        ids = tokenizer.encode_arrays([text for text, _ in some], at_start=begins)
+        found.update((key, [part]) for key, part in zip(some, ids, strict=True))
     for (text, at_start), cut in cuts.items():
         found[text, at_start] = found[text[:cut], at_start] + found[text[cut:], False]
     return lambda text, at_start: found[text, at_start]
@@ -235,34 +299,49 @@ def _is_wall_behind(prefix: str, tokenizer: Any) -> bool:  # noqa: ANN401 - hash
 
 
 def _assemble(
-    segments: Sequence[Segment],
-    encode: Encode,
-    format: PromptFormat,
-    tokenizer: TextEncoder,
-    loss_on: LossOn,
+    segments: Sequence[Segment], format: PromptFormat, tokenizer: TextEncoder, loss_on: LossOn
 ) -> EncodedConversation:
-    last = _last_answer(segments) if loss_on == "last" else None
     ids: list[int] = []
     trained: list[bool] = []
     end_tokens = 0
-    if format.is_bos_first and tokenizer.bos_id is not None:
-        ids.append(tokenizer.bos_id)
-        trained.append(False)
+    for part, counted, is_end in _parts(
+        segments,
+        lambda text, at_start: tokenizer.encode(text, at_start=at_start),
+        lambda name: _special_ids(name, format, tokenizer),
+        _opening(format),
+        loss_on,
+    ):
+        ids += part
+        trained += [counted] * len(part)
+        end_tokens += is_end
+    return EncodedConversation(ids, trained, end_tokens)
+
+
+def _opening(format: PromptFormat) -> list[Segment]:
+    """Return the begin token where the format has it before everything else."""
+    return [Segment("", special=BOS)] if format.is_bos_first else []
+
+
+def _parts(
+    segments: Sequence[Segment],
+    encode: Callable[[str, bool], list[P]],
+    special_ids: Callable[[str], list[P]],
+    opening: Sequence[Segment],
+    loss_on: LossOn,
+) -> Iterator[tuple[list[P], bool, bool]]:
+    """Yield each part's ids, whether the loss counts it, and whether it is an end that counts."""
+    last = _last_answer(segments) if loss_on == "last" else None
+    for segment in opening:
+        yield special_ids(segment.special), False, False
     at_start = True  # as in `_texts`
     for text, answer, special in segments:
-        counts = answer is not None and (last is None or answer == last)
+        counted = answer is not None and (last is None or answer == last)
         if special:
-            part = _special_ids(special, format, tokenizer)
-            end_tokens += counts
+            yield special_ids(special), counted, counted
             at_start = True
         elif text:
-            part = encode(text, at_start)
+            yield encode(text, at_start), counted, False
             at_start = False
-        else:
-            continue
-        ids += part
-        trained += [counts] * len(part)
-    return EncodedConversation(ids, trained, end_tokens)
 
 
 def _last_answer(segments: Sequence[Segment]) -> int | None:

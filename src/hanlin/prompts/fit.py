@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from hanlin.core.records import Conversation, Message
 from hanlin.prompts.encode import (
     BatchEncoder,
     EncodedConversation,
+    EncodedConversations,
     LossOn,
     TextEncoder,
     encode_conversation,
@@ -18,6 +19,10 @@ from hanlin.prompts.encode import (
     up_to_last_answer,
 )
 from hanlin.prompts.format import PromptFormat
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Truncate = Literal["oldest", "keep-first", "refuse", "never"]
 
@@ -36,10 +41,22 @@ class FittedConversation:
     messages: tuple[Message, ...]
     dropped_turns: int
 
-    @property
-    def text_bytes(self) -> int:
-        """Return the UTF-8 bytes of the messages."""
-        return sum(len(message.content.encode("utf-8", "replace")) for message in self.messages)
+
+@dataclass(frozen=True)
+class FittedConversations:
+    """What was left of C conversations.
+
+    Attributes:
+        encoded: those that fit, whole or shortened.
+        is_kept: [C] whether it fits.
+        dropped_turns: [C] how many turns were dropped.
+        text_bytes: UTF-8 bytes of the messages that are kept.
+    """
+
+    encoded: EncodedConversations
+    is_kept: npt.NDArray[np.bool_]
+    dropped_turns: npt.NDArray[np.int64]
+    text_bytes: int
 
 
 @dataclass(frozen=True)
@@ -91,12 +108,14 @@ def fit_conversations(
     seq_len: int,
     loss_on: LossOn = "all",
     truncate: Truncate = "oldest",
-) -> list[FittedConversation | None]:
+) -> FittedConversations:
     """Return what `fit_conversation` gives for each, several times as fast.
 
     Raises:
         InputError: as `encode_conversation`.
     """
+    import numpy as np
+
     wholes = encode_conversations(
         conversations, format=format, tokenizer=tokenizer, loss_on=loss_on
     )
@@ -108,12 +127,26 @@ def fit_conversations(
         loss_on=loss_on,
         truncate=truncate,
     )
-    return [
-        FittedConversation(whole, up_to_last_answer(conversation.messages), 0)
-        if len(whole.ids) <= seq_len or truncate == "never"
-        else shorten(conversation)
-        for conversation, whole in zip(conversations, wholes, strict=True)
-    ]
+    is_kept = np.ones(len(conversations), np.bool_)
+    dropped_turns = np.zeros(len(conversations), np.int64)
+    kept = [up_to_last_answer(conversation.messages) for conversation in conversations]
+    if truncate == "never" or wholes.lengths.max(initial=0) <= seq_len:
+        return FittedConversations(wholes, is_kept, dropped_turns, _text_bytes(kept))
+    rows = wholes.each()
+    for index in np.flatnonzero(wholes.lengths > seq_len).tolist():
+        shorter = shorten(conversations[index])
+        if shorter is None:
+            is_kept[index], kept[index] = False, ()
+        else:
+            rows[index], kept[index] = shorter.encoded, shorter.messages
+            dropped_turns[index] = shorter.dropped_turns
+    encoded = EncodedConversations.joined([rows[i] for i in np.flatnonzero(is_kept)])
+    return FittedConversations(encoded, is_kept, dropped_turns, _text_bytes(kept))
+
+
+def _text_bytes(kept: Sequence[Sequence[Message]]) -> int:
+    texts = (message.content for messages in kept for message in messages)
+    return len("".join(texts).encode("utf-8", "replace"))
 
 
 def fit_turns(

@@ -36,12 +36,15 @@ class Encoder:
 def sentencepiece_encoder(model: Any) -> Encoder:  # noqa: ANN401 - a ModelProto
     """Return an encoder that is SentencePiece itself."""
     processor = sentencepiece.processor(model, dummy_prefix=False)
-    array = getattr(processor, "encode_as_numpy", None)  # since SentencePiece 0.2.3
+    has_arrays = hasattr(processor, "encode_as_numpy")  # since SentencePiece 0.2.3
 
     def arrays(texts: list[str]) -> list[npt.NDArray[np.int32]]:
         import numpy as np
 
-        return [array(t) if array else np.array(processor.encode(t), np.int32) for t in texts]
+        if has_arrays:
+            found: list[npt.NDArray[np.int32]] = processor.encode(texts, return_type="numpy")
+            return found
+        return [np.array(ids, np.int32) for ids in processor.encode(texts)]
 
     return Encoder(one=processor.encode, many=processor.encode, arrays=arrays)
 

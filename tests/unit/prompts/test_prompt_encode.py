@@ -11,7 +11,7 @@ from hanlin.prompts.encode import (
     encode_prompt,
     stop_ids,
 )
-from hanlin.prompts.fit import fit_conversation, split_turns
+from hanlin.prompts.fit import fit_conversation, fit_conversations, split_turns
 from hanlin.prompts.formats import CHINESE_VICUNA_CHAT, FORMATS, PLAIN, get_format
 from hanlin.prompts.probe import check_probe, probe_ids, prompt_record
 from hanlin.tokenization.load import from_content, load
@@ -105,8 +105,13 @@ def test_fitting_drops_whole_oldest_turns_and_keeps_the_system_text(tokenizer):
 
 
 def test_text_bytes_counts_what_is_left(tokenizer):
-    fitted = fit_conversation(chat("Hi", "你"), format=PLAIN, tokenizer=tokenizer, seq_len=100)
-    assert fitted.text_bytes == 5
+    asked = [chat("Hi", "你"), chat("a" * 300, "b", "Hi", "你"), chat("a" * 300, "b")]
+    fitted = fit_conversations(asked, format=PLAIN, tokenizer=tokenizer, seq_len=100)
+    assert fitted.text_bytes == 5 + 5
+    assert fitted.is_kept.tolist() == [True, True, False]
+    assert fitted.dropped_turns.tolist() == [0, 1, 0]
+    alone = encode_conversation(asked[0], format=PLAIN, tokenizer=tokenizer)
+    assert fitted.encoded.each() == [alone, alone]
 
 
 def test_turns_begin_with_questions():
@@ -221,4 +226,4 @@ def test_a_rule_for_white_space_that_looks_ahead_changes_nothing(tmp_path):
     for name in ("alpaca", "chinese-vicuna-chat", "plain"):
         together = encode_conversations(asked, format=get_format(name), tokenizer=gpt2)
         alone = [encode_conversation(c, format=get_format(name), tokenizer=gpt2) for c in asked]
-        assert together == alone
+        assert together.each() == alone

@@ -109,12 +109,12 @@ class Measure:
             records, format=self.format, tokenizer=self.tokenizer,
             seq_len=self.seq_len or ENDLESS, truncate="oldest" if self.seq_len else "never",
         )  # fmt: skip
-        bos = self.tokenizer.bos_id
+        bos, kept = self.tokenizer.bos_id, iter(fitted.encoded.each())
+        rows = [next(kept) if is_kept else None for is_kept in fitted.is_kept.tolist()]
         return [
-            Row(0, 0, False, is_too_long=True) if f is None else
-            Row(sum(f.encoded.trained), f.encoded.end_tokens, f.encoded.ids[:1] == [bos],
-                len(f.encoded.ids), f.dropped_turns)
-            for f in fitted
+            Row(0, 0, False, is_too_long=True) if row is None else
+            Row(sum(row.trained), row.end_tokens, row.ids[:1] == [bos], len(row.ids), dropped)
+            for row, dropped in zip(rows, fitted.dropped_turns.tolist(), strict=True)
         ]  # fmt: skip
 
     def _of_parts(self, conversation: Conversation) -> Row:
