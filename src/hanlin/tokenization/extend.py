@@ -23,7 +23,7 @@ from hanlin.core.stage import Estimate, Stage, StageConfig, StageContext
 from hanlin.tokenization import backend, bpe_extend, sentencepiece, sentencepiece_extend
 from hanlin.tokenization.fertility import Fertility, batches, measure
 from hanlin.tokenization.load import Tokenizer, load
-from hanlin.tokenization.pieces import donor_pieces
+from hanlin.tokenization.pieces import Extension, donor_pieces
 from hanlin.tokenization.sentencepiece_extend import Rules, extend, write
 from hanlin.tokenization.special_tokens import with_special_tokens
 from hanlin.tokenization.texts import Text, lines_of, read_many, sample
@@ -68,13 +68,21 @@ class Config(StageConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
-        if self.pieces is None and not self.corpus:
-            raise ValueError("give corpus (texts to choose pieces by) or pieces (a model of them)")
-        if self.pieces is None and self.add is None:
+        if self.adds_no_pieces and not self.special and self.pad_to_multiple == 1:
+            raise ValueError(
+                "nothing is added: give corpus (texts to choose pieces by), pieces (a model of "
+                "them), or special"
+            )
+        if self.corpus and self.pieces is None and self.add is None:
             raise ValueError("corpus needs add: how many pieces to add")
         if self.compat and (self.pieces is None or self.add is not None):
             raise ValueError("compat adds all of pieces: give pieces, and leave add out")
         return self
+
+    @property
+    def adds_no_pieces(self) -> bool:
+        """Tell whether only special or unused tokens are added."""
+        return self.pieces is None and not self.corpus
 
 
 def run(config: Config, context: StageContext) -> None:
@@ -151,8 +159,10 @@ def _sentencepiece(config: Config, base: Tokenizer, seed: int, progress: Progres
         extension = sentencepiece_extend.extend_from_corpus(
             base, lines, rules=rules, within=within, progress=progress
         )
-    else:
+    elif donor is not None:
         extension = sentencepiece_extend.extend_from_model(base, donor, rules=rules)
+    else:
+        extension = Extension(sentencepiece_extend.base_model(base), ())
     tokenizer, special_added, padded = sentencepiece_extend.finished(
         base, extension, special=config.special, pad_to_multiple=config.pad_to_multiple
     )
@@ -180,6 +190,8 @@ def _sentencepiece(config: Config, base: Tokenizer, seed: int, progress: Progres
 
 
 def _byte_level(config: Config, base: Tokenizer, _seed: int, progress: Progress) -> _Made:
+    if config.adds_no_pieces:
+        return _only_special(config, base)
     if config.pieces is not None or config.add is None:
         raise InputError(
             f"{config.pieces} cannot be added to the tokenizer in {base.path}",
@@ -211,6 +223,16 @@ def _byte_level(config: Config, base: Tokenizer, _seed: int, progress: Progress)
     }
     added = [text.decode(errors="backslashreplace") for text in extension.added]
     return _Made(tokenizer, counts, {"added": added, "saved": extension.saved})
+
+
+def _only_special(config: Config, base: Tokenizer) -> _Made:
+    tokenizer, special_added, padded = with_special_tokens(
+        base, config.special, pad_to_multiple=config.pad_to_multiple
+    )
+    none = ("added", "helpers", "duplicates", "could_move_base", "dropped_unreachable",
+            "unreachable")  # fmt: skip
+    counts = dict.fromkeys(none, 0) | {"special_added": special_added, "padded": padded}
+    return _Made(tokenizer, counts, {"added": []})
 
 
 def _read(

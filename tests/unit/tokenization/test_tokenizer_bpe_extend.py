@@ -12,6 +12,7 @@ from hanlin.tokenization.backend import byte_alphabet
 from hanlin.tokenization.bpe import train_byte_bpe
 from hanlin.tokenization.bpe_extend import extend_byte_bpe, texts_with, unreachable
 from hanlin.tokenization.bpe_words import count_words
+from hanlin.tokenization.extend import Config, extend_files
 from hanlin.tokenization.load import from_content, load
 from hanlin.tokenization.special_tokens import with_special_tokens
 from hanlin.tokenization.utf8 import completions, open_end
@@ -40,6 +41,15 @@ def test_base_ids_and_english_texts_stay(base, extension, english):
     assert (new.bos_id, new.eos_id, new.pad_id) == (base.bos_id, base.eos_id, base.pad_id)
     for text in [*english, "naïve café “quoted” … 🙂 Ωmega €"]:
         assert new.encode(text, at_start=True) == base.encode(text, at_start=True)
+
+
+def test_special_tokens_alone_are_added(base, english, tmp_path):
+    config = Config(base=str(base.path), special=["<end>", "<|tool|>"])
+    report, _ = extend_files(config, folder=tmp_path)
+    made = load(tmp_path)
+    assert made.special_id("<end>") == base.vocab_size and report["special_added"] == 1
+    for text in [*english, "<end>古"]:
+        assert made.encode(text, at_start=True) == base.encode(text, at_start=True)
 
 
 def test_chinese_gets_shorter_and_comes_back(base, extension, chinese):

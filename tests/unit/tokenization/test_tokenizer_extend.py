@@ -9,7 +9,7 @@ from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.events import EventLog
 from hanlin.core.stage import StageContext
 from hanlin.tokenization import sentencepiece
-from hanlin.tokenization.extend import STAGE, Config, extend
+from hanlin.tokenization.extend import STAGE, Config, extend, extend_files
 from hanlin.tokenization.foreign import is_other_script
 from hanlin.tokenization.load import load
 from hanlin.tokenization.sentencepiece_extend import Rules, extend_from_corpus
@@ -344,10 +344,22 @@ def test_an_extended_tokenizer_can_be_extended_again(base, tmp_path):
     assert twice.encode("中国人", at_start=False) == [342, 343]
 
 
+def test_special_tokens_alone(base, tmp_path):
+    base.save(tmp_path / "base")
+    config = Config(base=str(tmp_path / "base"), special=["<end>"], pad_to_multiple=8)
+    report, _ = extend_files(config, folder=tmp_path / "out")
+    made = load(tmp_path / "out")
+    assert made.special_id("<end>") == base.vocab_size == 340
+    assert (report["special_added"], report["padded"], report["added"]) == (1, 3, 0)
+    assert made.vocab_size == 344
+    for text in ("the river", "<end> 古城"):
+        assert made.encode(text, at_start=True) == base.encode(text, at_start=True)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"base": "b"}, "give corpus .* or pieces"),
+        ({"base": "b"}, "give corpus .* pieces .* or special"),
         ({"base": "b", "corpus": ["c"]}, "corpus needs add"),
         ({"base": "b", "corpus": ["c"], "add": 0}, "greater than or equal to 1"),
         ({"base": "b", "pieces": "p", "add": 1, "compat": "chinese-llama"}, "leave add out"),

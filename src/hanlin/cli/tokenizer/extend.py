@@ -55,6 +55,7 @@ def extend(out: Path, force: bool, as_json: bool, seed: int, **given: Any) -> No
       hanlin tokenizer extend BASE --pieces chinese_sp.model --out extended
       hanlin tokenizer extend BASE --pieces chinese_sp.model --compat chinese-llama --out extended
       hanlin tokenizer extend BASE --corpus zh.jsonl --add 4000 --special '<end>' --out extended
+      hanlin tokenizer extend BASE --special '<end>' --out extended
     """
     from hanlin.core.config import ConfigSource, validate
     from hanlin.core.files import atomic_directory, write_json
@@ -76,12 +77,15 @@ def extend(out: Path, force: bool, as_json: bool, seed: int, **given: Any) -> No
 
 def _extension(out: Path, report: dict[str, Any], *, is_compat: bool) -> str:
     """Lay out `fertility.json` for people."""
-    lines = [
-        f"{out}: {report['added']} pieces added, {report['vocab_size']} entries now",
-        f"not added: {report['duplicates']} that the base has already"
-        + ("" if is_compat else f", {report['could_move_base']} that could match texts of the base "
-           f"language, {report['dropped_unreachable']} that no merges lead to"),
-    ]  # fmt: skip
+    lines = [f"{out}: {report['added']} pieces added, {report['vocab_size']} entries now"]
+    if report["added"]:
+        left_out = f"not added: {report['duplicates']} that the base has already"
+        if not is_compat:
+            left_out += (
+                f", {report['could_move_base']} that could match texts of the base language, "
+                f"{report['dropped_unreachable']} that no merges lead to"
+            )
+        lines.append(left_out)
     more = {"could_move_base": "of them can match texts of the base language"} if is_compat else {}
     more |= {
         "helpers": "of them are steps on the way to others, and were not offered",
