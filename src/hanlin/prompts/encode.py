@@ -359,7 +359,7 @@ def _special_ids(name: str, format: PromptFormat, tokenizer: TextEncoder) -> lis
             f"the prompt format {format.name!r} needs the special token {name!r}, which the "
             "tokenizer does not have",
             why="written as ordinary text, anyone could put it into a message",
-            fix=f"hanlin tokenizer extend BASE --special '{name}' --out NEW and hanlin model grow, or "
-            "choose another prompt format",
+            fix=f"hanlin tokenizer extend BASE --special '{name}' --out NEW and hanlin model grow, "
+            "or choose another prompt format",
         )
     return [found]
