@@ -35,6 +35,7 @@ from hanlin.core.events import EventLog
 from hanlin.core.files import read_json, write_atomic, write_json, write_jsonl
 from hanlin.core.stage import StageContext
 from hanlin.models.row_init import Init
+from hanlin.training.probes import Probed
 
 ROOT = Path(__file__).parent
 DATA = Path(os.environ.get("HANLIN_DATA", ROOT.parent.parent / "shared" / "data")) / "corpus"
@@ -149,7 +150,7 @@ class Clock:
     points: list[dict[str, float]] = field(default_factory=list)
     _probing: float = 0.0
 
-    def __call__(self, model: Any) -> dict[str, float]:  # noqa: ANN401 - a torch module
+    def __call__(self, model: Any) -> Probed:  # noqa: ANN401 - a torch module
         """Probe, and note how many seconds went into training so far."""
         from hanlin.models.text_loss import measure
 
@@ -160,7 +161,7 @@ class Clock:
         found = measure(model, texts=self.texts, tokenizer=self.tokenizer, seq_len=SEQ_LEN)
         self.points.append({"seconds": round(seconds, 2), **found})
         self._probing += time.process_time() - now
-        return found
+        return Probed(found)
 
 
 def train(

@@ -1,13 +1,15 @@
 """How fast is finetuning, beside TRL and LLaMA-Factory on the same model, rows and machine?
 
-    python benchmarks/training.py DATA [--trl VENV] [--llamafactory VENV] [--rows 1200]
+    python benchmarks/training.py DATA [--trl VENV] [--llamafactory VENV] [--rows 400]
+        [--work DIR [--part PART]]
 
 DATA holds `alpaca_zh_0-3252.json` and `alpaca_en_0-3252.json`. Every tool tunes all weights of the
 same new model of about 20 million parameters for one epoch over the same conversations, in fp32 on
 the processor, 4,096 tokens a step; the loss counts answers only, so all train the same tokens.
 Beside them the limit: the same model forward and backward over full rows, nothing else. Then each
 tool once more for the same number of seconds, and the loss of its answers on held-out rows.
-A peer that is not installed is left out, with the reason.
+A peer that is not installed is left out, with the reason. In parts (`--work DIR --part world`, then
+`hanlin`, `trl packed`, ..., `hanlin:seconds`, ..., `limit`, `result`) each takes a minute or two.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ import argparse
 import itertools
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,69 +31,30 @@ os.environ |= {
     "TOKENIZERS_PARALLELISM": "false", "DISABLE_VERSION_CHECK": "1",
 }  # fmt: skip
 
+from training_peers import (
+    HELD_OUT,
+    RATE,
+    ROWS_A_STEP,
+    SEQ_LEN,
+    figures,
+    llamafactory,
+    run,
+    trl,
+)
+
 from hanlin.core import environment
 from hanlin.core.events import read_events
 from hanlin.core.files import read_json, write_atomic, write_json
 
-SEQ_LEN, ROWS_A_STEP, RATE, HELD_OUT = 512, 8, 1e-3, 100
 SHAPE = {
     "hidden_size": 384, "intermediate_size": 1024, "layers": 8, "heads": 6, "max_length": SEQ_LEN,
 }  # about 20 million parameters with the vocabulary  # fmt: skip
+TINY = {"hidden_size": 48, "layers": 2, "heads": 2, "max_length": SEQ_LEN}
 VOCAB_SIZE = 8000
 RESULT = Path(__file__).parent / "results" / "training.json"
-TRL = """
-import json, sys, time, torch
-from datasets import load_dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-from trl import SFTConfig, SFTTrainer
-base, rows, out, packing, steps = sys.argv[1:]
-torch.set_num_threads(torch.get_num_threads())
-started = time.perf_counter()
-class Clock(TrainerCallback):
-    times = []
-    def on_step_end(self, *args, **kwargs):
-        self.times.append(time.perf_counter())
-packed = packing == "packed"
-config = SFTConfig(
-    output_dir=out, max_length=512, packing=packed, per_device_train_batch_size=8,
-    num_train_epochs=1, max_steps=int(steps), learning_rate=1e-3, lr_scheduler_type="constant",
-    warmup_steps=0, completion_only_loss=True, bf16=False, fp16=False, use_cpu=True,
-    gradient_checkpointing=False, report_to="none", save_strategy="no", logging_steps=5,
-    seed=1, disable_tqdm=True, optim="adamw_torch_fused", weight_decay=0.0, adam_beta2=0.95,
-)
-trainer = SFTTrainer(
-    model=AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), args=config,
-    train_dataset=load_dataset("json", data_files=rows, split="train"),
-    processing_class=AutoTokenizer.from_pretrained(base), callbacks=[Clock()],
-)
-prepared = time.perf_counter() - started
-trainer.train()
-trainer.save_model(out)
-print("FIGURES " + json.dumps({
-    "prepare_seconds": prepared, "steps": len(Clock.times),
-    "step_seconds": [b - a for a, b in zip(Clock.times, Clock.times[1:])],
-    "attention": trainer.model.config._attn_implementation,
-}))
-"""
 
 
-def run(command: list[str | Path], *, threads: int, env: dict[str, str] | None = None) -> Any:  # noqa: ANN401
-    """Run a process to its end; return seconds, peak memory in bytes and what it printed."""
-    with tempfile.NamedTemporaryFile("r") as record:
-        timed = ["/usr/bin/time", "-f", "%M", "-o", record.name, *map(str, command)]
-        started = time.perf_counter()
-        done = subprocess.run(
-            timed, capture_output=True, text=True, check=False,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), **(env or {})},
-        )  # fmt: skip
-        seconds = time.perf_counter() - started
-        if done.returncode:
-            raise RuntimeError(f"{command[0]} failed:\n{(done.stdout + done.stderr)[-3000:]}")
-        peak = int(record.read().split()[-1]) * 1024
-    return round(seconds, 2), peak, done.stdout
-
-
-def make_world(data: Path, folder: Path, *, rows: int) -> dict[str, Path]:
+def make_world(data: Path, folder: Path, *, rows: int, shape: dict[str, int]) -> dict[str, Path]:
     """Write the conversations, a tokenizer and a new model; return where they are."""
     from hanlin.models.save import save_model
     from hanlin.models.tiny import Architecture, new_llama
@@ -106,7 +69,7 @@ def make_world(data: Path, folder: Path, *, rows: int) -> dict[str, Path]:
     texts = [f"{row['instruction']}\n{row['input']}\n{row['output']}" for row in found]
     train_sentencepiece(texts, vocab_size=VOCAB_SIZE, out=folder / "tokenizer", seed=1)
     tokenizer = load(folder / "tokenizer")
-    model = new_llama(Architecture(**SHAPE), tokenizer.vocab_size, seed=1)
+    model = new_llama(Architecture(**shape), tokenizer.vocab_size, seed=1)
     save_model(model, tokenizer, folder / "base")
     for name, part in (("train", found[HELD_OUT:]), ("heldout", found[:HELD_OUT])):
         messages, pairs, alpaca = [], [], []
@@ -166,65 +129,6 @@ def ours(world: dict[str, Path], store: Path, out: Path, *, steps: int | None) -
     return figures(seconds, peak, steps=len(metrics), step_seconds=tokens)
 
 
-def trl(
-    world: dict[str, Path], out: Path, *, venv: Path, packing: str, steps: int | None
-) -> dict[str, Any]:
-    """Tune with TRL, padded or packed."""
-    seconds, peak, printed = run(
-        [venv / "bin" / "python", "-c", TRL, world["base"],
-         world["folder"] / "train.pairs.jsonl", out, packing, str(steps or -1)], threads=2,
-    )  # fmt: skip
-    found = json.loads(printed.rpartition("FIGURES ")[2].splitlines()[0])
-    more = {"prepare_seconds": round(found["prepare_seconds"], 2), "attention": found["attention"]}
-    return figures(seconds, peak, steps=found["steps"], step_seconds=found["step_seconds"]) | more
-
-
-def llamafactory(
-    world: dict[str, Path], out: Path, *, venv: Path, packing: str, steps: int | None
-) -> dict[str, Any]:
-    """Tune with LLaMA-Factory, padded or packed (neat_packing: documents apart)."""
-    folder = world["folder"]
-    write_json(folder / "dataset_info.json", {"rows": {"file_name": "train.alpaca.json"}})
-    config = {
-        "model_name_or_path": str(world["base"]), "stage": "sft", "do_train": True,
-        "finetuning_type": "full", "dataset": "rows", "dataset_dir": str(folder),
-        "template": "vanilla", "cutoff_len": SEQ_LEN, "output_dir": str(out),
-        "per_device_train_batch_size": ROWS_A_STEP, "learning_rate": RATE,
-        "lr_scheduler_type": "constant", "num_train_epochs": 1.0, "max_steps": steps or -1,
-        "logging_steps": 1, "save_strategy": "no", "report_to": "none", "use_cpu": True,
-        "optim": "adamw_torch_fused", "packing": packing == "packed",
-        "neat_packing": packing == "packed", "gradient_checkpointing": False,
-        "disable_gradient_checkpointing": True, "overwrite_output_dir": True,
-    }  # fmt: skip
-    write_json(out.with_suffix(".yaml"), config)
-    seconds, peak, _ = run(
-        [venv / "bin" / "llamafactory-cli", "train", out.with_suffix(".yaml")], threads=2
-    )
-    state = read_json(out / "trainer_state.json")
-    log = [json.loads(line) for line in (out / "trainer_log.jsonl").read_text().splitlines()]
-    clocks = [clock_seconds(row["elapsed_time"]) for row in log if "elapsed_time" in row]
-    each = (clocks[-1] - clocks[0]) / max(1, len(clocks) - 1)
-    return figures(seconds, peak, steps=state["global_step"], step_seconds=[each])
-
-
-def clock_seconds(text: str) -> int:
-    """Return the seconds of h:mm:ss."""
-    total = 0
-    for part in text.split(":"):
-        total = 60 * total + int(part)
-    return total
-
-
-def figures(seconds: float, peak: int, *, steps: int, step_seconds: list[float]) -> dict[str, Any]:
-    """Return what was measured of one process; the first two steps are left out of the median."""
-    later = step_seconds[2:] or step_seconds
-    return {
-        "process_seconds": seconds, "peak_bytes": peak, "steps": steps,
-        "step_seconds": round(median(later), 4),
-        "train_seconds": round(steps * sum(later) / len(later), 2),
-    }  # fmt: skip
-
-
 def limit(world: dict[str, Path]) -> float:
     """Return seconds of the bare model forward and backward over one step of full rows."""
     import torch
@@ -279,71 +183,132 @@ def conversations(store: Any) -> Any:  # noqa: ANN401
 
 
 def main() -> None:
-    """Run, measure, write the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the parts that are asked for; write the result once all are there."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
-    parser.add_argument("--rows", type=int, default=1200)
+    parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--trl", type=Path, metavar="VENV")
     parser.add_argument("--llamafactory", type=Path, metavar="VENV")
+    parser.add_argument("--work", type=Path, help="keep everything here, to run it in parts")
+    parser.add_argument("--part", help="one of: world, TOOL, TOOL:seconds, limit, result")
+    parser.add_argument("--tiny", action="store_true", help="rehearse: a tiny model, no result")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        world = make_world(options.data, Path(name), rows=options.rows)
-        result = measure(world, options)
-    write_json(RESULT, result)
-    write_atomic(RESULT.with_suffix(".md"), table(result).encode())
-    print(table(result))
+        work = options.work or Path(name)
+        work.mkdir(parents=True, exist_ok=True)
+        bench = Bench(options, work)
+        for part in [options.part] if options.part else bench.parts():
+            print(part, bench.run(part), flush=True)
 
 
-def measure(world: dict[str, Path], options: argparse.Namespace) -> dict[str, Any]:
-    """Run every tool for an epoch, then each for as many seconds as ours took."""
-    folder = world["folder"]
-    store, held = prepare(world, "train"), prepare(world, "heldout")
-    header = read_json(store / "store.json")
-    trained = sum(source["trained_tokens"] for source in header["sources"])
-    total = sum(source["tokens"] for source in header["sources"])
-    tools: dict[str, Any] = {"hanlin": lambda out, steps: ours(world, store, out, steps=steps)}
-    for peer, venv, function in (
-        ("trl", options.trl, trl), ("llamafactory", options.llamafactory, llamafactory)
-    ):  # fmt: skip
-        for packing in ("packed", "padded"):
-            if venv is not None:
-                tools[f"{peer} {packing}"] = lambda out, steps, f=function, v=venv, p=packing: f(
-                    world, out, venv=v, packing=p, steps=steps
+class Bench:
+    """The parts of the comparison; each leaves what it measured in a file of its own.
+
+    Args:
+        options: of the command line.
+        folder: where everything goes.
+    """
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self.options, self.folder = options, folder
+        self.world = {"base": folder / "base", "folder": folder}
+        self.store, self.held = folder / "train-store", folder / "heldout-store"
+
+    def tools(self) -> dict[str, Callable[[Path, int | None], dict[str, Any]]]:
+        """Return what trains, by name: (folder, steps or None for an epoch) -> figures."""
+        found: dict[str, Any] = {
+            "hanlin": lambda out, steps: ours(self.world, self.store, out, steps=steps)
+        }
+        peers = ("trl", self.options.trl, trl), ("llamafactory", self.options.llamafactory,
+                                                 llamafactory)  # fmt: skip
+        for peer, venv, function in peers:
+            for packing in ("packed", "padded") if venv is not None else ():
+                found[f"{peer} {packing}"] = lambda out, steps, f=function, v=venv, p=packing: f(
+                    self.world, out, venv=v, packing=p, steps=steps
                 )
-    rows: dict[str, Any] = {}
-    for tool, train in tools.items():
-        out = folder / f"epoch-{tool.replace(' ', '-')}"
+        return found
+
+    def parts(self) -> list[str]:
+        """Return the names of all parts, in order."""
+        tools = list(self.tools())
+        return ["world", *tools, *(f"{tool}:seconds" for tool in tools), "limit", "result"]
+
+    def run(self, part: str) -> Any:  # noqa: ANN401
+        """Run one part; return its figures."""
+        if part == "world":
+            shape = TINY if self.options.tiny else SHAPE
+            make_world(self.options.data, self.folder, rows=self.options.rows, shape=shape)
+            return [str(prepare(self.world, name)) for name in ("train", "heldout")]
+        if part == "limit":
+            found = {"step_seconds": limit(self.world)}
+            found["untrained"] = heldout_loss(self.world, self.held, self.world["base"])
+        elif part == "result":
+            result = self.result()
+            if self.options.tiny:
+                return f"\n{table(result)}"
+            write_json(RESULT, result)
+            write_atomic(RESULT.with_suffix(".md"), table(result).encode())
+            return f"\n{table(result)}"
+        else:
+            tool, _, seconds = part.partition(":")
+            found = self._same_seconds(tool) if seconds else self._epoch(tool)
+        write_json(self._file(part), found)
+        return found
+
+    def _file(self, part: str) -> Path:
+        return self.folder / f"figures-{part.replace(' ', '-').replace(':', '-')}.json"
+
+    def _epoch(self, tool: str) -> dict[str, Any]:
+        out = self.folder / f"epoch-{tool.replace(' ', '-')}"
         try:
-            found = train(out, None)
-            rows[tool] = found | {
-                "trained_tokens_per_s": round(trained / found["train_seconds"], 1)
-            }
-            print(tool, rows[tool], flush=True)
+            found = self.tools()[tool](out, None)
         except (RuntimeError, OSError, KeyError, IndexError, ValueError) as error:
-            rows[tool] = {"left_out": str(error)[-800:]}
-            print(tool, rows[tool], flush=True)
-    seconds = rows["hanlin"]["train_seconds"]
-    for tool, train in tools.items():
-        if "left_out" in rows[tool]:
-            continue
-        steps = max(1, round(seconds / rows[tool]["step_seconds"]))
-        out = folder / f"seconds-{tool.replace(' ', '-')}"
-        found = train(out, steps)
-        rows[tool]["same_seconds"] = {
+            return {"left_out": str(error)[-800:]}
+        return found | {
+            "trained_tokens_per_s": round(
+                self._tokens("trained_tokens") / found["train_seconds"], 1
+            )
+        }
+
+    def _same_seconds(self, tool: str) -> dict[str, Any]:
+        own = read_json(self._file(tool))
+        if "left_out" in own:
+            return {}
+        seconds = read_json(self._file("hanlin"))["train_seconds"]
+        steps = max(1, round(seconds / own["step_seconds"]))
+        out = self.folder / f"seconds-{tool.replace(' ', '-')}"
+        found = self.tools()[tool](out, steps)
+        return {
             "steps": steps, "train_seconds": found["train_seconds"],
-            "heldout_loss": heldout_loss(world, held, out),
+            "heldout_loss": heldout_loss(self.world, self.held, out),
         }  # fmt: skip
-        print(tool, rows[tool]["same_seconds"], flush=True)
-    step = limit(world)
-    dense = ROWS_A_STEP * SEQ_LEN / step
-    ours_per_s = total / rows["hanlin"]["train_seconds"]
-    return {
-        "machine": environment.describe(), "rows": options.rows, "tokens": total,
-        "trained_tokens": trained, "tools": rows,
-        "limit": {"step_seconds": step, "tokens_per_s": round(dense, 1),
-                  "ours_over_limit": round(ours_per_s / dense, 3)},
-        "untrained_heldout_loss": heldout_loss(world, held, world["base"]),
-    }  # fmt: skip
+
+    def _tokens(self, kind: str) -> int:
+        sources = read_json(self.store / "store.json")["sources"]
+        return sum(source[kind] for source in sources)
+
+    def result(self) -> dict[str, Any]:
+        """Return all figures together."""
+        tools = {
+            tool: read_json(self._file(tool))
+            | {"same_seconds": read_json(self._file(f"{tool}:seconds"))}
+            for tool in self.tools()
+        }
+        measured = read_json(self._file("limit"))
+        dense = ROWS_A_STEP * SEQ_LEN / measured["step_seconds"]
+        ours_per_s = self._tokens("tokens") / tools["hanlin"]["train_seconds"]
+        return {
+            "machine": environment.describe(), "rows": self.options.rows,
+            "tokens": self._tokens("tokens"), "trained_tokens": self._tokens("trained_tokens"),
+            "tools": tools,
+            "limit": {
+                "step_seconds": measured["step_seconds"], "tokens_per_s": round(dense, 1),
+                "ours_over_limit": round(ours_per_s / dense, 3),
+            },
+            "untrained_heldout_loss": measured["untrained"],
+        }  # fmt: skip
 
 
 def table(result: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Write the pages that come from code: `python docs/generate.py [--check]` (make docs).
 
 docs/cli.md holds the help of every command, docs/config.md every key of every stage,
-docs/prompts.md an example of every prompt format.
+docs/prompts.md an example of every prompt format; the tables of docs/plan.md and docs/recipes.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from tables import filled
 
 from hanlin.cli.main import cli
 from hanlin.core.records import Message, ToolCall
@@ -173,6 +174,7 @@ def main() -> int:
     """Write the pages, or with --check tell whether they are up to date."""
     stale = []
     pages = {"cli.md": cli_page(), "config.md": config_page(), "prompts.md": prompts_page()}
+    pages |= {name: filled(DOCS / name) for name in ("plan.md", "recipes.md")}
     for name, text in pages.items():
         page = DOCS / name
         if not page.exists() or page.read_text(encoding="utf-8") != text:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")):
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns on stdout, see cli.main
 # Ray reads its token once in a process, at the latest when it is first used.
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 

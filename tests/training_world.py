@@ -92,10 +92,11 @@ def make_world(folder: Path, *, tie: bool = False) -> World:
     return world
 
 
-def run_stage(module, values, out, *, seed=0, progress=None):
-    """Run a stage in place; return the context."""
+def run_stage(module, values, out, *, seed=0, progress=None, notes=None):
+    """Run a stage in place, its notes appended to a list; return the context."""
     out.mkdir(parents=True, exist_ok=True)
     more = {} if progress is None else {"progress": progress}
+    more |= {} if notes is None else {"note": notes.append}
     name = module.__name__.rpartition(".")[2]
     context = StageContext(name, out, seed, EventLog(out.with_suffix(".events.jsonl")), **more)
     module.run(module.Config.model_validate(values), context)

@@ -1,9 +1,12 @@
 """The pages that are written from code are up to date; links inside the docs lead somewhere."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,3 +30,17 @@ def test_the_readme_starts_with_the_two_commands():
     for name in ("README.md", "README.zh-CN.md"):
         first_screen = (ROOT / name).read_text(encoding="utf-8")[:2000]
         assert "make quickstart" in first_screen and "make test" in first_screen
+
+
+def test_the_book_builds_without_a_warning_and_asks_nobody(tmp_path):
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed (extra docs)")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
+    silent = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=silent)
+    assert done.returncode == 0, done.stderr
+    for page in ("index.html", "zh/index.html", "zh/troubleshooting.html"):
+        html = (tmp_path / page).read_text(encoding="utf-8")
+        assert "翰林" in html
+        assert not re.search(
+            r"""<(script|img|iframe)[^>]*src=.http|<link[^>]*stylesheet[^>]*http""", html
+        )

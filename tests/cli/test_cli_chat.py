@@ -64,12 +64,11 @@ def test_lines_are_one_conversation_until_reset(chat, model):
 
 
 def test_commands(chat, model):
-    code, out, err = chat("/system 请简短回答。\n你好！\n/help\n/nonsense\n/quit\n再见\n".encode())
+    code, out, err = chat("/system 请简短回答。\n你好！\n/help\n/quit\n再见\n".encode())
     assert code == 0
     assert out == expected(model, Message("system", "请简短回答。"), user("你好！")) + "\n"
     assert "System message: 请简短回答。" in err
-    assert err.count("Ctrl-C stops an answer.") == 2
-    assert "unknown command /nonsense" in err
+    assert "Ctrl-C stops an answer." in err
 
 
 def test_options_reach_the_model(chat, model):
@@ -81,10 +80,28 @@ def test_options_reach_the_model(chat, model):
     assert out == expected(model, user("你好！"), format=get_format("alpaca")) + "\n"
 
 
-def test_broken_bytes_and_a_byte_order_mark(chat):
-    code, out, err = chat(b"\xef\xbb\xbf" + "你好".encode()[:-1] + b"\xff\n", "--json")
-    assert (code, err) == (0, "")
-    assert json.loads(out)["turns"][0]["question"] == "你\ufffd\ufffd"
+def test_a_byte_order_mark_and_bytes_of_another_encoding(chat, model):
+    code, out, _ = chat(b"\xef\xbb\xbf" + "你好！".encode())
+    assert (code, out) == (0, expected(model, user("你好！")) + "\n")
+    code, out, err = chat("你好！\n".encode() + "再见\n".encode("gb18030"))
+    assert (code, out) == (4, expected(model, user("你好！")) + "\n")
+    assert "line 2 of the standard input is not utf-8" in err
+    assert "as gb18030 it reads: 再见" in err
+    assert "add --encoding gb18030" in err
+    code, out, _ = chat("你好！\n".encode("gb18030"), "--encoding", "gb18030")
+    assert (code, out) == (0, expected(model, user("你好！")) + "\n")
+    code, _, err = chat(b"\xff\xff\xff\n")
+    assert code == 4
+    assert "convert the text to UTF-8 first" in err
+
+
+def test_several_lines_as_one_question(chat, model):
+    asked = ["第一行\n第二行", "一\n\n二", "三"]
+    typed = '第一行\\\n第二行\n/reset\n"""一\n\n二"""\n/reset\n"""\n三\n'
+    code, out, _ = chat(typed.encode(), "--json")
+    assert code == 0
+    assert [turn["question"] for turn in json.loads(out)["turns"]] == asked
+    assert json.loads(out)["turns"][0]["answer"] == expected(model, user(asked[0])).rstrip()
 
 
 def test_json_is_one_document(chat, model):
@@ -99,6 +116,78 @@ def test_json_is_one_document(chat, model):
     }
 
 
+def test_retry_edit_undo_and_params(chat, model):
+    typed = "你好！\n/params temperature 1.5\n/params\n/retry\n/edit 再见\n/undo\n你好！"
+    code, out, err = chat(typed.encode(), "--json")
+    assert code == 0
+    answers = [turn["answer"] for turn in json.loads(out)["turns"]]
+    assert answers == [
+        expected(model, user("你好！")).rstrip(),
+        expected(model, user("你好！"), temperature=1.5, seed=1).rstrip(),
+        expected(model, user("再见"), temperature=1.5).rstrip(),
+        expected(model, user("你好！"), temperature=1.5).rstrip(),
+    ]
+    assert "temperature 1.5" in err
+    assert "memory_turns all" in err
+    assert "Taken back: 再见" in err
+
+
+def test_save_load_and_replay(chat, model, tmp_path, capsys):
+    file = tmp_path / "talk.json"
+    typed = f"你好！\n/params seed 7\n/save {file}\n/reset\n/load {file}\n/retry\n/save {file}"
+    code, _, err = chat(typed.encode(), "--temperature", "1.2", "--memory-turns", "2")
+    assert code == 0
+    assert err.count(f"Saved to {file}") == 2
+    assert "> 你好！" in err  # shown when it is loaded
+    saved = json.loads(file.read_text(encoding="utf-8"))
+    assert saved["sampling"] == {"max_new_tokens": 8, "temperature": 1.2, "seed": 7}
+    assert saved["memory_turns"] == 2
+    assert run_command(["chat", str(model), "--replay", str(file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["same"] == 1
+    assert found["turns"][0]["now"] == saved["messages"][1]["content"]
+    saved["messages"][1]["content"] = "从前的回答"
+    file.write_text(json.dumps(saved), encoding="utf-8")
+    assert run_command(["chat", str(model), "--replay", str(file)]) == 0
+    assert "(then: 从前的回答)\n0 of 1 answers are the same" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("/nonsense", 2, "unknown command /nonsense"),
+        ("/rest", 2, "did you mean '/reset'"),
+        ("/params", 0, "prompt format plain"),
+        ("/params heat 2", 2, "there is no parameter 'heat'"),
+        ("/params seed", 2, "/params seed has no value"),
+        ("/params seed x", 2, "it must be a whole number"),
+        ("/params top_p 3", 2, "above 0 and at most 1"),
+        ("/params memory_turns -1", 2, "memory_turns is -1"),
+        ("/params memory_turns 3", 0, ""),
+        ("/params stop [。, 完]", 0, ""),
+        ("/retry", 4, "nothing was asked yet"),
+        ("/undo", 4, "nothing was asked yet"),
+        ("/edit", 2, "/edit needs the new question"),
+        ("/save", 2, "/save needs a file"),
+        ("/load /no/such/file", 4, "/no/such/file does not exist"),
+        (f"/save {__file__}", 4, "exists and is no saved conversation"),
+        ("/save /proc/x/talk.json", 4, "/proc/x"),
+    ],
+)
+def test_commands_that_cannot_be_carried_out(chat, line, code, message):
+    found, _, err = chat(line.encode())
+    assert (found, message in err) == (code, True)
+
+
+def test_beam_search_and_penalties_reach_the_model(chat, model):
+    _, out, _ = chat("你好！".encode(), "--num-beams", "3", "--length-penalty", "0.5")
+    assert out == expected(model, user("你好！"), num_beams=3, length_penalty=0.5) + "\n"
+    options = ["--repetition-penalty", "1.3", "--top-k", "5", "--min-p", "0.1"]
+    _, out, _ = chat("你好！".encode(), "--temperature", "1", *options)
+    settings = {"repetition_penalty": 1.3, "top_k": 5, "min_p": 0.1, "temperature": 1.0}
+    assert out == expected(model, user("你好！"), **settings) + "\n"
+
+
 def test_nothing_typed(chat):
     assert chat(b"") == (0, "", "")
 
@@ -109,6 +198,11 @@ def test_nothing_typed(chat):
         (["--temperature", "-1"], 2, "temperature is -1.0"),
         (["--prompt", "alpacca"], 2, "did you mean 'alpaca'"),
         (["--temperature", "warm"], 2, "is not a valid float"),
+        (["--backend", "vlm"], 2, "did you mean 'vllm'"),
+        (["--tokenizer", "x"], 2, "tokenizer cannot be chosen"),
+        (["--questions", "x.txt"], 2, "--questions needs --out"),
+        (["--out", "x.jsonl"], 2, "--out needs --questions"),
+        (["--questions", "x", "--out", "y", "--replay", "z"], 2, "cannot both be given"),
     ],
 )
 def test_wrong_options(chat, arguments, code, message):
@@ -130,19 +224,12 @@ def test_missing_model(capsys):
 class Terminal:
     """A real terminal with `hanlin chat` in it."""
 
-    def __init__(self, model):
+    def __init__(self, model, *arguments, **environment):
         self.pid, self.handle = pty.fork()
         if self.pid == 0:
-            command = [
-                sys.executable,
-                "-m",
-                "hanlin",
-                "chat",
-                str(model),
-                "--max-new-tokens",
-                "480",
-            ]
-            os.execv(sys.executable, command)
+            os.environ |= environment
+            words = [sys.executable, "-m", "hanlin", "chat", str(model), *arguments]
+            os.execv(sys.executable, words)
         self.seen = b""
 
     def wait_for(self, text, seconds=120):
@@ -158,9 +245,16 @@ class Terminal:
     def type(self, data):
         os.write(self.handle, data)
 
+    def end(self):
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.handle)
+        return code
 
-def test_a_terminal_streams_and_ctrl_c_stops_the_answer_not_the_chat(model):
-    terminal = Terminal(model)
+
+def test_a_terminal_streams_and_ctrl_c_stops_the_answer_not_the_chat(model, tmp_path):
+    history = tmp_path / "state" / "history"
+    settings = {"HANLIN_HISTORY": str(history), "LC_ALL": "C.UTF-8"}
+    terminal = Terminal(model, "--max-new-tokens", "480", **settings)
     terminal.wait_for(b"/quit leaves.")
     terminal.wait_for(b"> ")
     terminal.type("这本书是谁写的？\n".encode())
@@ -169,9 +263,29 @@ def test_a_terminal_streams_and_ctrl_c_stops_the_answer_not_the_chat(model):
     terminal.type(b"\x03")
     terminal.wait_for(b"(stopped)")
     terminal.wait_for(b"> ")
+    terminal.type(b"half a line\x03")  # is thrown away
+    terminal.wait_for(b"once more, Ctrl-D or /quit leaves")
+    terminal.wait_for(b"> ")
     terminal.type(("汉字" * 600 + "\n").encode())
     terminal.wait_for(b"error: the question has")
     terminal.wait_for(b"> ")
-    terminal.type(b"/quit\n")
-    assert os.waitstatus_to_exitcode(os.waitpid(terminal.pid, 0)[1]) == 0
-    os.close(terminal.handle)
+    terminal.type(b"/params num_beams 2\n")
+    terminal.wait_for(b"> ")
+    terminal.type("一行\\\n".encode())
+    terminal.wait_for(b"... ")
+    terminal.type("两行\n".encode())
+    assert b"\x1b[90m" in terminal.wait_for(b"\x1b[K")  # a tail in gray, and away again
+    terminal.type(b"\x03")
+    terminal.wait_for(b"(stopped)")
+    terminal.type(b"/undo\n")
+    terminal.wait_for("Taken back: 一行".encode())
+    terminal.wait_for(b"> ")
+    terminal.type(b"\x03")  # twice on an empty line leaves
+    terminal.wait_for(b"once more")
+    terminal.wait_for(b"> ")
+    terminal.type(b"\x03")
+    assert terminal.end() == 0
+    lines = history.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "这本书是谁写的？"
+    assert lines[-1] == "/undo"
+    assert history.stat().st_mode & 0o077 == 0

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from command_lines import parse
 from hanlin.cli.main import COMMANDS, cli
 
 
@@ -40,23 +41,6 @@ def test_every_help_ends_with_examples_that_parse(words):
     for line in lines:
         for part in line.split("|"):
             parse(shlex.split(part, comments=True))
-
-
-def parse(words: list[str]) -> None:
-    """Check one example against the options and arguments that its command has."""
-    if ">" in words:
-        words = words[: words.index(">")]
-    if not words or words[0] != "hanlin":
-        assert words[0] in ("echo", "cat", "jq"), words
-        return
-    command, context, rest = cli, click.Context(cli), words[1:]
-    while isinstance(command, click.Group) and rest:
-        below = command.get_command(context, rest[0])
-        if below is None:
-            break
-        command, rest = below, rest[1:]
-    made = command.make_context(words[0], rest, parent=context)
-    assert made is not None
 
 
 LIGHT = [

@@ -82,7 +82,8 @@ def main(stage, values, out, seed):
     _, status = os.waitpid(start(stage, values, out), 0)
     if status:
         sys.exit(status)
-    sys.stdout.write(json.dumps([event.get("step") for event in read_events(log)]))
+    steps = [event["step"] for event in read_events(log) if event["event"] == "metric"]
+    sys.stdout.write(json.dumps(steps))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 import warnings
+from pathlib import Path
 
 import click
 
@@ -20,16 +21,20 @@ from hanlin.core.registry import did_you_mean
 COMMANDS = {
     "run": ("hanlin.cli.run:run", "Run a recipe from base model to report card."),
     "recipe": ("hanlin.cli.recipe:recipe", "List, show and check recipes."),
+    "plan": ("hanlin.cli.plan:plan", "Predict memory, time, disk and cost."),
+    "doctor": ("hanlin.cli.doctor:doctor", "Check machine, packages, cards, hub and disk."),
     "report": ("hanlin.cli.report:report", "Show, write and compare report cards."),
     "tokenizer": ("hanlin.cli.tokenizer:tokenizer", "Train, extend and compare tokenizers."),
     "data": ("hanlin.cli.data:data", "Make, inspect and prepare data."),
     "model": ("hanlin.cli.model:model", "Make a small base model, grow a model's rows."),
     "pretrain": ("hanlin.cli.pretrain:pretrain", "Continue pretraining on a token store."),
     "finetune": ("hanlin.cli.finetune:finetune", "Tune on conversations, full or LoRA."),
+    "dpo": ("hanlin.cli.dpo:dpo", "Tune on better and worse answers (DPO)."),
     "eval": ("hanlin.cli.eval:eval_", "Run and compare benchmarks."),
     "extract": ("hanlin.cli.extract:extract", "Extract entities, relations and events."),
     "weights": ("hanlin.cli.weights:weights", "Merge, export and verify checkpoints."),
     "chat": ("hanlin.cli.chat:chat", "Chat with a model in the terminal."),
+    "serve": ("hanlin.cli.serve:serve", "Serve a model over HTTP, with a web page."),
 }
 
 
@@ -90,6 +95,10 @@ def cli(quiet: bool, verbose: bool) -> None:
     # Waiting threads sleep instead of spinning: the same speed on a quiet machine, twice the speed
     # on a busy one (docs/log.md). Read by torch's OpenMP when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # transformers imports DeepSpeed where it is installed, and without a GPU that prints a warning
+    # on stdout, where results go; told so, it is silent.
+    if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")):
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def main() -> None:

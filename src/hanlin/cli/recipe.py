@@ -7,6 +7,13 @@ import click
 from hanlin.cli import console
 from hanlin.cli.options import json_option
 
+tiny_option = click.option(
+    "--tiny", is_flag=True, help="The small rehearsal: a tiny base, small samples, few steps."
+)
+compat_option = click.option(
+    "--compat", is_flag=True, help="Go back to what the older system did (the recipe's compat)."
+)
+
 
 @click.group()
 def recipe() -> None:
@@ -41,36 +48,52 @@ def list_(as_json: bool) -> None:
 
 @recipe.command()
 @click.argument("name")
-def show(name: str) -> None:
+@tiny_option
+@compat_option
+def show(name: str, tiny: bool, compat: bool) -> None:
     """Print a recipe, to read it or to start one's own from it.
 
     \b
     Examples:
       hanlin recipe show quickstart
+      hanlin recipe show chinese-vicuna-7b --tiny
       hanlin recipe show quickstart > mine.yaml
     """
-    from hanlin.pipeline.recipe import find_recipe
+    from hanlin.pipeline.recipe import find_recipe, load_recipe
 
-    console.write(find_recipe(name).read_text(encoding="utf-8"))
+    path = find_recipe(name)
+    if tiny or compat:
+        console.write(load_recipe(path, is_tiny=tiny, is_compat=compat).text)
+    else:  # a recipe with mistakes is shown, too
+        console.write(path.read_text(encoding="utf-8"))
 
 
 @recipe.command()
 @click.argument("file")
+@tiny_option
+@compat_option
 @json_option
-def check(file: str, as_json: bool) -> None:
-    """Validate a recipe without running anything.
+def check(file: str, tiny: bool, compat: bool, as_json: bool) -> None:
+    """Validate a recipe without running anything; say which of its inputs are not there.
 
     \b
     Examples:
       hanlin recipe check quickstart
+      hanlin recipe check knowlm-13b --compat
       hanlin recipe check quickstart --json
     """
     from hanlin.pipeline.recipe import find_recipe, load_recipe
 
-    loaded = load_recipe(find_recipe(file))
+    loaded = load_recipe(find_recipe(file), is_tiny=tiny, is_compat=compat)
     stages = [stage.id for stage in loaded.stages]
-    text = f"ok: {loaded.name}, {len(stages)} stages: {', '.join(stages)}"
-    console.result({"ok": True, "name": loaded.name, "stages": stages}, as_json=as_json, text=text)
+    folder = loaded.source.folder
+    missing = [name for name, item in loaded.inputs.items() if not item.is_in(folder)]
+    lines = [f"ok: {loaded.name}, {len(stages)} stages: {', '.join(stages)}"]
+    if missing:
+        lines.append("to be supplied before it can run:")
+        lines += [f"  --set inputs.{name}=PATH   {loaded.inputs[name].about}" for name in missing]
+    value = {"ok": True, "name": loaded.name, "stages": stages, "missing_inputs": missing}
+    console.result(value, as_json=as_json, text="\n".join(lines))
 
 
 @recipe.command()

@@ -112,6 +112,15 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], ConfigSource]:
         raise InputError(f"{path} is not UTF-8 text", why=str(error)) from error
     except OSError as error:
         raise os_error(error, path) from error
+    return parse_yaml(text, path)
+
+
+def parse_yaml(text: str, path: Path) -> tuple[dict[str, Any], ConfigSource]:
+    """Do the same for a text; `path` is what it is called in messages.
+
+    Raises:
+        ConfigError: it is not YAML, not a mapping, or a key appears twice.
+    """
     lines: dict[KeyPath, int] = {}
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -255,4 +264,5 @@ def map_paths(value: Any, change: Callable[[InputPath], object]) -> Any:  # noqa
 
 def with_paths(config: M, change: Callable[[InputPath], object]) -> M:
     """Return the same config with its paths changed, for example made absolute."""
-    return type(config).model_validate(map_paths(config.model_dump(), change))
+    # What was left out stays left out: some settings follow an adapter unless they are set.
+    return type(config).model_validate(map_paths(config.model_dump(exclude_unset=True), change))

@@ -1,4 +1,4 @@
-"""What machine and versions a result was made with, and what memory a stage took."""
+"""What machine and versions a result was made with, what cards it has, what memory a stage took."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 import platform
 import re
 import resource
+import shutil
+import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,6 +21,7 @@ REPORTED_PACKAGES = (
     "numpy", "gguf", "xllamacpp",
 )  # fmt: skip
 
+SMI_SECONDS = 10.0
 CONTAINER_LIMITS = (  # of control groups, version 2 and 1
     ("/sys/fs/cgroup", "memory.max", "memory.current"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -40,6 +44,41 @@ def describe() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return facts
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A graphics card as its driver describes it."""
+
+    name: str
+    memory_bytes: int
+    free_bytes: int
+    driver: str
+    capability: str
+
+
+def gpus() -> list[Gpu]:
+    """Return the NVIDIA cards that may be used, without importing torch; none without a driver."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return []
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return []
+    fields = "name,memory.total,memory.free,driver_version,compute_cap"
+    call = [command, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(  # noqa: S603 - the driver's own tool
+            call, capture_output=True, text=True, timeout=SMI_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):  # a driver that does not work is none
+        return []
+    found = []
+    for line in done.stdout.splitlines():
+        parts = [part.strip() for part in line.split(",")]
+        if len(parts) == len(fields.split(",")) and parts[1].isdigit() and parts[2].isdigit():
+            total, free = int(parts[1]) << 20, int(parts[2]) << 20
+            found.append(Gpu(parts[0], total, free, parts[3], parts[4]))
+    return found
 
 
 def usable_cpus() -> int:

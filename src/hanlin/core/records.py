@@ -75,6 +75,20 @@ class Conversation:
 
 
 @dataclass(frozen=True)
+class Grammar:
+    """What a generated text must look like.
+
+    Attributes:
+        kind: how `text` says it.
+        text: a JSON schema; a grammar in llguidance's dialect of Lark, begun at `start`; a regular
+            expression for the whole text; or a JSON list of the texts to choose from.
+    """
+
+    kind: Literal["json_schema", "lark", "regex", "choice"]
+    text: str
+
+
+@dataclass(frozen=True)
 class Question:
     """A question with options, one of them right.
 

@@ -31,7 +31,7 @@ class LazyTable:
 
     def names(self) -> list[str]:
         """Return all names, built-in first, plug-ins after; never import an entry."""
-        plugins = sorted(p.name for p in _plugins(group=self.group))
+        plugins = sorted(p.name for p in _plugins(self.group))
         return [*self.targets, *(p for p in plugins if p not in self.targets)]
 
     def __iter__(self) -> Iterator[str]:
@@ -46,7 +46,7 @@ class LazyTable:
         if name in self.targets:
             module, _, attribute = self.targets[name].partition(":")
             return getattr(importlib.import_module(module), attribute)
-        for plugin in _plugins(group=self.group, name=name):
+        for plugin in _plugins(self.group).select(name=name):
             return plugin.load()
         raise ConfigError(
             f"unknown {self.noun} {name!r}",
@@ -55,11 +55,11 @@ class LazyTable:
         )
 
 
-def _plugins(**wanted: str) -> EntryPoints:
-    """Return the entry points of other packages."""
+def _plugins(group: str) -> EntryPoints:
+    """Return the entry points of other packages in a group."""
     from importlib.metadata import entry_points  # a twentieth of a second at every start
 
-    return entry_points(**wanted)
+    return entry_points(group=group)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

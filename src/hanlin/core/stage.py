@@ -47,6 +47,7 @@ class StageContext:
         seed: the recipe's root seed.
         events: where progress and metrics go.
         progress: called with (done, total, text); draws a bar or nothing.
+        note: called with a line for people; prints it or nothing.
     """
 
     name: str
@@ -54,6 +55,7 @@ class StageContext:
     seed: int
     events: EventLog
     progress: Callable[[int, int, str], None] = lambda _done, _total, _text: None
+    note: Callable[[str], None] = lambda _line: None
 
     def stream(self, purpose: str) -> int:
         """Return the seed of one named random stream of this stage."""

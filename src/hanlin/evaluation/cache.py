@@ -69,8 +69,14 @@ class CachedEngine(WrappedEngine):
         return [self._known[key] for key in keys]
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Generation]:
-        """Return one answer for each prompt; only greedy answers are kept."""
-        if sampling.temperature > 0:
+        """Return one answer for each prompt; only plain greedy answers are kept."""
+        plain = Sampling(
+            sampling.max_new_tokens,
+            seed=sampling.seed,
+            stop=sampling.stop,
+            stop_ids=sampling.stop_ids,
+        )
+        if sampling != plain:
             return self._engine.generate(prompts, sampling)
         settings = [sampling.max_new_tokens, list(sampling.stop), list(sampling.stop_ids)]
         keys = [_key("generate", [list(map(int, prompt)), settings]) for prompt in prompts]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hanlin.inference.engine import Engine, Sampling
+from hanlin.inference.engine import Engine, Sampling, StreamEvent
 
 if TYPE_CHECKING:
     from hanlin.tokenization.load import Tokenizer
@@ -32,6 +32,14 @@ class WrappedEngine:
         """Return how many tokens fit."""
         return self._engine.max_length
 
+    def events(self, prompt: Sequence[int], sampling: Sampling) -> Generator[StreamEvent]:
+        """Yield what an answer is made of as it comes."""
+        return self._engine.events(prompt, sampling)
+
     def stream(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[str]:
         """Yield an answer as it comes."""
         return self._engine.stream(prompt, sampling)
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text has."""
+        return self._engine.count_tokens(text)

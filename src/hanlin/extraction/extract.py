@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from hanlin.extraction.align import align
-from hanlin.extraction.facts import Extraction
-from hanlin.extraction.parse import parse_answer
-from hanlin.extraction.prompt import extraction_prompt
+from hanlin.extraction.facts import Extraction, Status
+from hanlin.extraction.formats.answer_format import AnswerFormat, Asking, Question, merged
+from hanlin.extraction.formats.lines import LINES
 from hanlin.extraction.schema import Schema
 
-S = TypeVar("S", contravariant=True)
+S = TypeVar("S", bound=Hashable)
+S_contra = TypeVar("S_contra", contravariant=True)
 Progress = Callable[[int, int, str], None]
+Prompts = Sequence[Sequence[int]]
+DEFAULT = Asking()
 BATCH_SIZE = 32  # texts that the engine is given at a time
 
 
@@ -24,11 +28,79 @@ class Answer(Protocol):
         """Return its text."""
 
 
-class Generator(Protocol[S]):
+class Generator(Protocol[S_contra]):
     """What is needed of an engine; `hanlin.inference.engine.Engine` is one."""
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: S) -> Sequence[Answer]:
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: S_contra) -> Sequence[Answer]:
         """Return one answer for each prompt."""
+
+
+@dataclass(frozen=True)
+class Extractor(Generic[S]):
+    """A model together with how it is asked, and what becomes of its answers.
+
+    Attributes:
+        engine: generates.
+        prompt_ids: turns a user's message into the ids of a prompt (see `hanlin.prompts`).
+        sampling: (question, text) -> how the engine chooses tokens and where it stops; handed on
+            to it. Here a caller puts in a grammar (see `grammar`).
+        schemas: language -> types to look for.
+        form: in which form is asked and answered.
+        asking: for what, and in which words.
+        until: the last step that is tried to find a name in the text (see `ground`).
+        generate_each: answers prompts at the same time where each has a sampling of its own.
+    """
+
+    engine: Generator[S]
+    prompt_ids: Callable[[str], list[int]]
+    sampling: Callable[[Question, str], S]
+    schemas: Mapping[str, Schema]
+    form: AnswerFormat = LINES
+    asking: Asking = DEFAULT
+    until: Status = "folded"
+    generate_each: Callable[[Prompts, Sequence[S]], Sequence[Answer]] | None = None
+
+    def batch(self, given: Sequence[Extraction]) -> list[Extraction]:
+        """Return what is in some texts; of `given` id, text and language are taken."""
+        asked = [
+            (number, question)
+            for number, one in enumerate(given)
+            for question in self.form.ask(one.text, self.schemas[one.language], self.asking)
+        ]
+        answers = self._answers([(given[number].text, question) for number, question in asked])
+        parts: list[list[tuple[Question, str]]] = [[] for _ in given]
+        for (number, question), answer in zip(asked, answers, strict=True):
+            parts[number].append((question, answer))
+        return [self._found(one, own) for one, own in zip(given, parts, strict=True)]
+
+    def _answers(self, asked: Sequence[tuple[str, Question]]) -> list[str]:
+        """Return one answer for each question; those with the same sampling share a batch."""
+        samplings = [self.sampling(question, text) for text, question in asked]
+        if self.generate_each is not None:
+            every = [self.prompt_ids(question.prompt) for _, question in asked]
+            return [answer.text for answer in self.generate_each(every, samplings)]
+        groups: dict[S, list[int]] = {}
+        for number, sampling in enumerate(samplings):
+            groups.setdefault(sampling, []).append(number)
+        answers = [""] * len(asked)
+        for sampling, numbers in groups.items():
+            prompts = [self.prompt_ids(asked[number][1].prompt) for number in numbers]
+            found = self.engine.generate(prompts, sampling)
+            for number, answer in zip(numbers, found, strict=True):
+                answers[number] = answer.text
+        return answers
+
+    def _found(self, one: Extraction, answers: Sequence[tuple[Question, str]]) -> Extraction:
+        parsed = merged((question, self.form.read(text, question)) for question, text in answers)
+        return align(parsed, one.text, id=one.id, language=one.language, until=self.until)
+
+    def each(
+        self, given: Sequence[Extraction], *, progress: Progress = lambda _done, _total, _text: None
+    ) -> Iterator[Extraction]:
+        """Yield what is in each text, batch by batch."""
+        for start in range(0, len(given), BATCH_SIZE):
+            yield from self.batch(given[start : start + BATCH_SIZE])
+            progress(min(start + BATCH_SIZE, len(given)), len(given), "texts")
 
 
 def extract(
@@ -71,12 +143,5 @@ def extract_each(
     progress: Progress = lambda _done, _total, _text: None,
 ) -> list[Extraction]:
     """Do the same for texts of several languages; of `given` id, text and language are taken."""
-    found: list[Extraction] = []
-    for start in range(0, len(given), BATCH_SIZE):
-        batch = given[start : start + BATCH_SIZE]
-        prompts = [prompt_ids(extraction_prompt(one.text, schemas[one.language])) for one in batch]
-        for one, answer in zip(batch, engine.generate(prompts, sampling), strict=True):
-            parsed = parse_answer(answer.text, schemas[one.language])
-            found.append(align(parsed, one.text, id=one.id, language=one.language))
-        progress(len(found), len(given), "texts")
-    return found
+    extractor = Extractor(engine, prompt_ids, lambda _question, _text: sampling, schemas)
+    return list(extractor.each(given, progress=progress))

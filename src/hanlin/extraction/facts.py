@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from hanlin.data.readers import BadRows
 from hanlin.data.readers.json_rows import read_values
 
-Status = Literal["exact", "folded", "missing"]
+Status = Literal["exact", "folded", "script", "fuzzy", "missing"]
+STATUSES = get_args(Status)
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,12 @@ class Mention:
 
     Attributes:
         text: as it stands in the text; as the model wrote it where it is missing there.
-        type: type of the entity or event; "" for an argument that was not listed as an entity.
+        type: type of the entity or event; "" for an argument that was not listed as an entity, and
+            for the value of an attribute.
         start: `[start, end)` in characters of the text; None where it is missing.
         end: see `start`.
-        status: found as it was written, found up to the width of characters, or not at all.
+        status: found as it was written; up to the width of characters; up to simplified and
+            traditional script; in something like it; or not at all.
     """
 
     text: str
@@ -30,6 +33,9 @@ class Mention:
     start: int | None = None
     end: int | None = None
     status: Status = "exact"
+
+
+NO_TRIGGER = Mention("", "", status="missing")
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Event:
-    """A trigger and its arguments: (role, index of an entity)."""
+    """A trigger (with the text "" where there is none) and arguments: (role, index of entity)."""
 
     type: str
     trigger: Mention
@@ -61,7 +67,8 @@ class Extraction:
         entities: mentions, in the order of the answer (of the text, in examples).
         relations: between entities.
         events: with entities as arguments.
-        unreadable: parts of the model's answer that could not be read.
+        unreadable: how many parts of the model's answer could not be read.
+        unread: those parts, as the model wrote them.
     """
 
     id: str
@@ -71,6 +78,7 @@ class Extraction:
     relations: tuple[Relation, ...] = ()
     events: tuple[Event, ...] = ()
     unreadable: int = 0
+    unread: tuple[str, ...] = ()
 
     def named(self, index: int) -> str:
         """Return the text of an entity."""
@@ -122,12 +130,14 @@ def from_row(row: Mapping[str, Any], *, number: int = 0) -> Extraction:
         ),
         events=tuple(_event(item, text, count) for item in row.get("events", [])),
         unreadable=int(row.get("unreadable", 0)),
+        unread=tuple(_text(part) for part in row.get("unread", [])),
     )
 
 
 def _event(item: Mapping[str, Any], text: str, count: int) -> Event:
     type_ = _text(item["type"])
-    trigger = _mention({"type": type_, **item["trigger"]}, text)
+    given = item["trigger"]
+    trigger = NO_TRIGGER if given is None else _mention({"type": type_, **given}, text)
     arguments = item.get("arguments", [])
     return Event(
         type_, trigger, tuple((_text(a["role"]), _index(a["entity"], count)) for a in arguments)
@@ -140,8 +150,10 @@ def _mention(item: Mapping[str, Any], text: str) -> Mention:
         return Mention(name, _text(item["type"]), status="missing")
     if not name or text[start:end] != name or start < 0:
         raise ValueError(f"the span [{start}, {end}) is {text[start:end]!r}, not {name!r}")
-    status: Status = "folded" if item.get("status") == "folded" else "exact"
-    return Mention(name, _text(item["type"]), start, end, status)
+    status = item.get("status", "exact")
+    if status not in STATUSES or status == "missing":
+        raise ValueError(f"{status!r} is no status of a mention with a place")
+    return Mention(name, _text(item["type"]), start, end, cast(Status, status))
 
 
 def _text(value: object) -> str:
@@ -167,12 +179,13 @@ def to_row(found: Extraction) -> dict[str, Any]:
         "events": [
             {
                 "type": event.type,
-                "trigger": _mention_row(event.trigger),
+                "trigger": _mention_row(event.trigger) if event.trigger.text else None,
                 "arguments": [{"role": role, "entity": index} for role, index in event.arguments],
             }
             for event in found.events
         ],
         "unreadable": found.unreadable,
+        **({"unread": list(found.unread)} if found.unread else {}),
     }
 
 

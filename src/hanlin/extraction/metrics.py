@@ -79,8 +79,8 @@ def f1(
         for part in PARTS
     }
     counts["overall"] = np.sum([counts[part] for part in PARTS], axis=0)
-    draws = _draws(len(pairs), samples=samples, seed=seed)
-    return {part: _score(counted, draws) for part, counted in counts.items()}
+    draws = draws_of(len(pairs), samples=samples, seed=seed)
+    return {part: score_of(counted, draws) for part, counted in counts.items()}
 
 
 def matched(gold: Sequence[Extraction], predicted: Sequence[Extraction]) -> list[Extraction]:
@@ -110,7 +110,7 @@ def items(found: Extraction, part: str) -> list[Item]:
         return [(e.type, e.text) for e in found.entities if e.type]
     if part == "relations":
         return [(r.type, found.named(r.head), found.named(r.tail)) for r in found.relations]
-    triggers: list[Item] = [(event.type, event.trigger.text) for event in found.events]
+    triggers: list[Item] = [(e.type, e.trigger.text) for e in found.events if e.trigger.text]
     return triggers + [
         (event.type, role, found.named(index))
         for event in found.events
@@ -123,14 +123,15 @@ def _count(gold: Iterable[Item], predicted: Iterable[Item]) -> tuple[int, int, i
     return (wanted & got).total(), got.total(), wanted.total()
 
 
-def _draws(texts: int, *, samples: int, seed: int) -> npt.NDArray[np.int64]:
+def draws_of(texts: int, *, samples: int, seed: int) -> npt.NDArray[np.int64]:
     """Return how often each text comes up in each sample, [samples, texts]."""
     if not texts:
         return np.zeros((samples, 0), np.int64)
     return np.random.default_rng(seed).multinomial(texts, np.full(texts, 1 / texts), size=samples)
 
 
-def _score(counts: npt.NDArray[np.int64], draws: npt.NDArray[np.int64]) -> F1:
+def score_of(counts: npt.NDArray[np.int64], draws: npt.NDArray[np.int64]) -> F1:
+    """Return the score of (right, predicted, gold) for each text, [texts, 3]."""
     correct, predicted, gold = (int(n) for n in counts.sum(axis=0))
     sampled = draws @ counts
     totals = sampled[:, 1] + sampled[:, 2]

@@ -23,7 +23,7 @@ class NamedRelation:
 
 @dataclass(frozen=True)
 class NamedEvent:
-    """An event with (role, name) pairs."""
+    """An event with (role, name) pairs; its trigger is "" where its type has none."""
 
     type: str
     trigger: str
@@ -38,27 +38,37 @@ class Parsed:
         entities: (type, name) in the order of the answer.
         relations: in the order of the answer.
         events: in the order of the answer.
-        unreadable: how many lines, items or parts made no sense.
+        unread: lines, items and parts that made no sense, as they were written.
+        spans: for each entity the `[start, end)` that the answer gives, None where it gives none.
     """
 
     entities: tuple[tuple[str, str], ...] = ()
     relations: tuple[NamedRelation, ...] = ()
     events: tuple[NamedEvent, ...] = ()
-    unreadable: int = 0
+    unread: tuple[str, ...] = ()
+    spans: tuple[tuple[int, int] | None, ...] = ()
+
+    @property
+    def unreadable(self) -> int:
+        """Return how much made no sense."""
+        return len(self.unread)
 
 
 def parse_answer(answer: str, schema: Schema) -> Parsed:
     """Read an answer in the form of `format_answer`, with marks of either width.
 
-    A line of an unknown type, an item with too few or too many parts, an unknown role: each adds
-    one to `unreadable` and is left out; the rest is kept.
+    A line of an unknown type, an item with too few or too many parts, an unknown role: each goes to
+    `unread`; all else is read.
     """
     reader = _Reader(schema)
     for line in answer.split("\n"):
         if line.strip() not in ("", NOTHING):
             reader.read(line)
     return Parsed(
-        tuple(reader.entities), tuple(reader.relations), tuple(reader.events), reader.unreadable
+        tuple(reader.entities),
+        tuple(reader.relations),
+        tuple(reader.events),
+        tuple(reader.unread),
     )
 
 
@@ -66,25 +76,29 @@ class _Reader:
     """Collects what the lines say."""
 
     def __init__(self, schema: Schema) -> None:
-        self.schema = schema
+        self.schema, self.pairs = schema, schema.pairs
+        self.names = {*schema.entities, *schema.attributes}
         self.entities: list[tuple[str, str]] = []
         self.relations: list[NamedRelation] = []
         self.events: list[NamedEvent] = []
-        self.unreadable = 0
+        self.unread: list[str] = []
 
     def read(self, line: str) -> None:
         """Read one line."""
         key, _, rest = _partition(_characters(line), TYPE_MARKS)
         type_, items = _plain(key), _split(rest, ITEM_MARKS)
         for item in items:
-            if type_ in self.schema.entities:
+            is_pair = len(_split(item, PART_MARKS)) == 2
+            if type_ in self.names and not (type_ in self.pairs and is_pair):
                 self._entity(type_, item)
-            elif type_ in self.schema.relations:
+            elif type_ in self.pairs or (
+                self.schema.is_open and is_pair and type_ not in self.schema.events
+            ):
                 self._relation(type_, item)
             elif type_ in self.schema.events:
                 self._event(type_, item)
             else:
-                self.unreadable += 1
+                self.unread.append(line)
                 break
 
     def _entity(self, type_: str, item: Characters) -> None:
@@ -92,26 +106,35 @@ class _Reader:
         if name:
             self.entities.append((type_, name))
         else:
-            self.unreadable += 1
+            self._leave(type_, item)
 
     def _relation(self, type_: str, item: Characters) -> None:
         names = [_plain(part) for part in _split(item, PART_MARKS)]
         if len(names) == 2 and all(names):
             self.relations.append(NamedRelation(type_, names[0], names[1]))
         else:
-            self.unreadable += 1
+            self._leave(type_, item)
 
     def _event(self, type_: str, item: Characters) -> None:
-        first, *rest = _split(item, PART_MARKS)
-        trigger = _plain(first)
-        if not trigger:
-            self.unreadable += 1
+        event = self.schema.events[type_]
+        parts = _split(item, PART_MARKS)
+        trigger = _plain(parts.pop(0)) if event.trigger else ""
+        if event.trigger and not trigger:
+            self._leave(type_, item)
             return
-        roles = self.schema.events[type_].roles
-        arguments = [_argument(part, roles) for part in rest]
-        known = tuple(argument for argument in arguments if argument is not None)
-        self.unreadable += len(arguments) - len(known)
-        self.events.append(NamedEvent(type_, trigger, known))
+        arguments = []
+        for part in parts:
+            argument = _argument(part, event.roles)
+            if argument is None:
+                self._leave(type_, part)
+            else:
+                arguments.append(argument)
+        if trigger or arguments:
+            self.events.append(NamedEvent(type_, trigger, tuple(arguments)))
+
+    def _leave(self, type_: str, rest: Characters) -> None:
+        """Keep what could not be read."""
+        self.unread.append(f"{type_}: {''.join(character for character, _ in rest)}")
 
 
 def _argument(part: Characters, roles: Collection[str]) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ inside a name is written with a backslash before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hanlin.extraction.facts import Extraction
@@ -38,10 +38,10 @@ UNSPACED = Marks("：", "；", "，")
 
 # Words of the general instruction: the request, then the headings of the lists of types.
 INSTRUCTIONS = {
-    "zh": ("从文本中抽取下列实体、关系和事件。", "实体", "关系", "事件", "文本"),
+    "zh": ("从文本中抽取下列实体、关系和事件。", "实体", "关系", "事件", "属性", "文本"),
     "en": (
         "Extract these entities, relations and events from the text.",
-        "Entities", "Relations", "Events", "Text",
+        "Entities", "Relations", "Events", "Attributes", "Text",
     ),
 }  # fmt: skip
 
@@ -54,8 +54,12 @@ def extraction_prompt(text: str, schema: Schema) -> str:
     marks = marks_of(schema)
     lists = (
         schema.entities,
-        [f"{name} ({marks.part.join(ends)})" for name, ends in schema.relations.items()],
-        [f"{name} ({marks.part.join(event.roles)})" for name, event in schema.events.items()],
+        [
+            _with(name, [end for end in ends if end], marks)
+            for name, ends in schema.relations.items()
+        ],
+        [_with(name, event.roles, marks) for name, event in schema.events.items()],
+        [_with(name, own, marks) for name, own in schema.attributes.items()],
     )
     lines = [
         f"{heading}{marks.type}{marks.item.join(items)}"
@@ -63,6 +67,10 @@ def extraction_prompt(text: str, schema: Schema) -> str:
         if items
     ]
     return "\n".join([request, *lines, f"{text_heading}{marks.type}{text}"])
+
+
+def _with(name: str, parts: Sequence[str], marks: Marks) -> str:
+    return f"{name} ({marks.part.join(parts)})" if parts else name
 
 
 def marks_of(schema: Schema) -> Marks:
@@ -82,10 +90,10 @@ def format_answer(example: Extraction, schema: Schema) -> str:
     _check_types(example, schema)
     marks = marks_of(schema)
     lines = []
-    for type_ in schema.entities:
+    for type_ in dict.fromkeys([*schema.entities, *schema.attributes]):
         names = [escape(e.text) for e in example.entities if e.type == type_]
         lines += _line(type_, names, marks)
-    for type_ in schema.relations:
+    for type_ in _relation_types(example, schema):
         pairs = [
             marks.part.join(escape(example.named(index)) for index in (r.head, r.tail))
             for r in example.relations
@@ -93,14 +101,22 @@ def format_answer(example: Extraction, schema: Schema) -> str:
         ]
         lines += _line(type_, pairs, marks)
     for event in example.events:
-        parts = [escape(event.trigger.text)]
-        parts += [f"{role}{ROLE_MARK}{escape(example.named(i))}" for role, i in event.arguments]
+        parts = [escape(event.trigger.text)] if schema.events[event.type].trigger else []
+        parts += [
+            f"{escape(role)}{ROLE_MARK}{escape(example.named(i))}" for role, i in event.arguments
+        ]
         lines += _line(event.type, [marks.part.join(parts)], marks)
     return "\n".join(lines) or NOTHING
 
 
+def _relation_types(example: Extraction, schema: Schema) -> list[str]:
+    """Return the types of relations in their order; those that an open schema allows come last."""
+    named = [relation.type for relation in example.relations] if schema.is_open else []
+    return list(dict.fromkeys([*schema.pairs, *named]))
+
+
 def _line(type_: str, items: list[str], marks: Marks) -> list[str]:
-    return [f"{type_}{marks.type}{marks.item.join(items)}"] if items else []
+    return [f"{escape(type_)}{marks.type}{marks.item.join(items)}"] if items else []
 
 
 def escape(name: str) -> str:
@@ -114,8 +130,10 @@ def escape(name: str) -> str:
 
 
 def _check_types(example: Extraction, schema: Schema) -> None:
-    _check({e.type for e in example.entities}, schema.entities, "entity type")
-    _check({r.type for r in example.relations}, schema.relations, "relation type")
+    types = {e.type for e in example.entities}
+    _check(types - {""}, [*schema.entities, *schema.attributes], "entity type")
+    if not schema.is_open:
+        _check({r.type for r in example.relations}, schema.pairs, "relation type")
     _check({e.type for e in example.events}, schema.events, "event type")
     for event in example.events:
         _check({role for role, _ in event.arguments}, schema.events[event.type].roles, "role")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from copy import copy
+from typing import TYPE_CHECKING
 
 from hanlin.core.errors import InputError
-from hanlin.inference.engine import Generation, Sampling, StoppedBy
+from hanlin.inference.engine import Generation, Sampling, StoppedBy, StreamEvent, TokenLogprob
 from hanlin.inference.text_stream import TextStream
 from hanlin.tokenization.load import Tokenizer
+
+if TYPE_CHECKING:
+    from hanlin.inference.constraint import Constraint
 
 
 class Answer:
@@ -18,9 +23,16 @@ class Answer:
         stop: strings that end the answer.
         eos_ids: tokens that end the answer.
         limit: the most tokens it may have.
+        constraint: the grammar that the text follows; it is over where the grammar is.
 
     Attributes:
+        ids: the tokens so far, without the end token.
+        text: what is certain of the text.
+        logprobs: of `ids`, where they were given.
         stopped_by: why it is over; None while it goes on.
+        eos_ids: as given.
+        constraint: as given.
+        bytes_of: gives the bytes of a token.
     """
 
     def __init__(
@@ -30,39 +42,68 @@ class Answer:
         stop: Sequence[str],
         eos_ids: Collection[int],
         limit: int,
+        constraint: Constraint | None = None,
     ) -> None:
-        self.stopped_by: StoppedBy | None = None
         self.ids: list[int] = []
-        self._tokenizer, self._eos_ids, self._limit = tokenizer, eos_ids, limit
+        self.text = ""
+        self.logprobs: list[TokenLogprob] = []
+        self.stopped_by: StoppedBy | None = None
+        self.eos_ids, self.constraint = eos_ids, constraint
+        self.bytes_of = tokenizer.bytes_of
+        self._limit = limit
         self._stream = TextStream(stop)
-        self._text: list[str] = []
-        self._shown = 0
+        self._shown = (0, 0)  # characters of text, log-probabilities
 
-    def push(self, token_id: int) -> None:
+    def push(self, token_id: int, logprob: TokenLogprob | None = None) -> None:
         """Take a token."""
         assert self.stopped_by is None, "the answer is over"
-        if token_id in self._eos_ids:
+        if token_id in self.eos_ids and (self.constraint is None or self.constraint.may_end):
             self.stopped_by = "eos"
         else:
             self.ids.append(token_id)
-            self._text.append(self._stream.push(self._tokenizer.bytes_of(token_id)))
-            if self._stream.stopped_by is not None:
-                self.stopped_by = "stop"
-            elif len(self.ids) >= self._limit:
-                self.stopped_by = "length"
+            if logprob is not None:
+                self.logprobs.append(logprob)
+            self.text += self._stream.push(self.bytes_of(token_id))
+            self.stopped_by = self._reason(token_id)
         if self.stopped_by is not None:
-            self._text.append(self._stream.finish())
+            self.text += self._stream.finish()
 
-    def take(self) -> str:
-        """Return the text that became certain since the last call."""
-        new = "".join(self._text[self._shown :])
-        self._shown = len(self._text)
-        return new
+    def copy(self) -> Answer:
+        """Return an answer that goes on from here by itself."""
+        other = copy(self)
+        other.ids, other.logprobs = self.ids.copy(), self.logprobs.copy()
+        other._stream = self._stream.copy()
+        other.constraint = self.constraint and self.constraint.copy()
+        return other
 
-    def generation(self) -> Generation:
-        """Return the finished answer."""
+    def event(self) -> StreamEvent:
+        """Return what became certain since the last call."""
+        text, logprobs = self._shown
+        self._shown = len(self.text), len(self.logprobs)
+        return StreamEvent(
+            self.text[text:],
+            logprobs=tuple(self.logprobs[logprobs:]),
+            generation=self.generation() if self.stopped_by is not None else None,
+        )
+
+    def generation(self, score: float | None = None) -> Generation:
+        """Return the finished answer.
+
+        Args:
+            score: of beam search.
+        """
         assert self.stopped_by is not None, "the answer goes on"
-        return Generation("".join(self._text), tuple(self.ids), self.stopped_by)
+        return Generation(self.text, tuple(self.ids), self.stopped_by, tuple(self.logprobs), score)
+
+    def _reason(self, token_id: int) -> StoppedBy | None:
+        """Return why the answer is over after a token of its text."""
+        if self.constraint is not None:
+            self.constraint.advance(token_id)
+            if self.constraint.is_complete:
+                return "eos"
+        if self._stream.stopped_by is not None:
+            return "stop"
+        return "length" if len(self.ids) >= self._limit else None
 
 
 def answer_limit(prompt: Sequence[int], sampling: Sampling, *, max_length: int) -> int:

@@ -7,6 +7,7 @@ whatever is not certain yet is held back until it is.
 from __future__ import annotations
 
 import codecs
+import copy
 from collections.abc import Sequence
 
 REPLACEMENT = "\ufffd"
@@ -29,7 +30,7 @@ class TextStream:
     def __init__(self, stop: Sequence[str] = ()) -> None:
         self.stopped_by: str | None = None
         self._stop = tuple(text for text in stop if text)
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")
+        self._decoder = _decoder()
         self._held = ""
 
     def push(self, data: bytes) -> str:
@@ -40,6 +41,13 @@ class TextStream:
         if self._met_stop():
             return self._take(len(self._held))
         return self._take(len(self._held) - self._open_stop_length())
+
+    def copy(self) -> TextStream:
+        """Return a stream that goes on from here by itself."""
+        other = copy.copy(self)
+        other._decoder = _decoder()
+        other._decoder.setstate(self._decoder.getstate())
+        return other
 
     def finish(self) -> str:
         """Return what was held back; an incomplete character is left out."""
@@ -66,3 +74,7 @@ class TextStream:
     def _take(self, length: int) -> str:
         taken, self._held = self._held[:length], self._held[length:]
         return taken
+
+
+def _decoder() -> codecs.IncrementalDecoder:
+    return codecs.getincrementaldecoder("utf-8")(errors="ignore")

@@ -1,15 +1,16 @@
 """How is a GGUF file asked questions through llama.cpp, quietly and exactly?
 
-xllamacpp starts llama.cpp's own server inside this process, on a free port of 127.0.0.1. Token ids
-of an answer come whole over that port only; its in-process functions merge tokens that split a
-character.
+llama.cpp's own server runs beside this process (`llama_process`), on a free port of 127.0.0.1.
+Token ids of an answer come whole over that port only; its in-process functions merge tokens that
+split a character.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,43 +19,60 @@ from hanlin.core.environment import usable_cpus
 from hanlin.core.errors import InputError
 from hanlin.core.extras import require
 from hanlin.core.files import size_bytes
+from hanlin.models.llama_process import LlamaProcess
 
 if TYPE_CHECKING:
     from hanlin.tokenization.load import Tokenizer
 
-SILENT = -1
-# llama.cpp's threads wait for each other by spinning: the checks of a 100 kB model took 0.3 s with
-# one thread, and 90 s with two on two cores that other programs used as well. So small a file may
-# also have a float32 cache, with which log-probabilities agree with transformers to 1e-5.
-SMALL_BYTES = 100_000_000
+# Layers of a small model are computed faster than threads meet behind them: one thread does it. So
+# small a file may also have a float32 cache, with which log-probabilities agree with transformers
+# to 1e-5.
+SMALL_BYTES = 20_000_000
+DYING_S = 0.5  # between the end of a connection and the end of its process
 FORCE = 1000.0  # a bias that no logit outweighs
 FEW = 64  # most probable tokens that are asked for first: a report of 32,000 takes 0.1 s
 
 
 class LlamaServer:
-    """An open GGUF file on the CPU.
+    """An open GGUF file on the CPU; several threads may ask it at once.
+
+    A llama.cpp that ended ends the requests it was working on; the next one starts it anew.
 
     Args:
         path: the file.
         context_length: most tokens of prompt and answer together.
         exact: keep the cache in float32 whatever the file's size.
+        num_slots: requests that are worked on at once; each has a cache of its own.
 
     Raises:
         MissingExtraError: xllamacpp is missing.
         InputError: llama.cpp cannot load the file.
     """
 
-    def __init__(self, path: Path, *, context_length: int, exact: bool = False) -> None:
-        self._server = _start(path, context_length=context_length, exact=exact)
-        # Straight to it, past any proxy.
-        self._connection = http.client.HTTPConnection(
-            self._server.listening_address.partition("//")[2]
-        )
+    def __init__(
+        self, path: Path, *, context_length: int, exact: bool = False, num_slots: int = 1
+    ) -> None:
+        require("xllamacpp", extra="cpu", purpose="running GGUF files")
+        is_small = not path.is_file() or size_bytes(path) <= SMALL_BYTES
+        self._settings = {
+            "path": str(path),
+            "context_length": context_length,
+            "num_slots": num_slots,
+            "threads": 1 if is_small else usable_cpus(),
+            "is_exact": exact or is_small,
+        }
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._process = LlamaProcess(self._settings)
+
+    @property
+    def pid(self) -> int:
+        """Return the process that llama.cpp runs in now."""
+        return self._process.pid
 
     def close(self) -> None:
-        """Stop the server's threads and free the model."""
-        self._connection.close()
-        self._server = None
+        """End llama.cpp and free the model."""
+        self._process.close()
 
     def tokenize(self, text: str, *, with_special: bool = False) -> list[int]:
         """Return llama.cpp's ids of a text.
@@ -133,23 +151,119 @@ class LlamaServer:
 
         Raises:
             InputError: it refuses the request.
+            ResourceError: it ended meanwhile.
         """
+        process = self._living()
+        if getattr(self._local, "process", None) is not process:  # each thread has a connection
+            self._local.process, self._local.connection = process, _connect(process)
+        connection: http.client.HTTPConnection = self._local.connection
         try:
-            headers = {"Content-Type": "application/json"}
-            self._connection.request("POST", path, json.dumps(body), headers)
-            response = self._connection.getresponse()
-            answer = json.loads(response.read())
-        except BaseException:
-            self._connection.close()  # half an answer may be left in it, for example after Ctrl-C
+            response = _ask(connection, path, body)
+            answer = response.read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            _raise_if_dead(process)
             raise
-        if response.status != 200:
-            error = answer.get("error", {})
-            raise InputError(
-                f"llama.cpp refused a request to {path}",
-                why=str(error.get("message", response.status)),
-                fix="check that the file belongs to this model",
-            )
-        return answer
+        except BaseException:
+            connection.close()  # half an answer may be left in it, for example after Ctrl-C
+            raise
+        return _checked(response.status, answer, path)
+
+    def stream(self, path: str, body: dict[str, Any]) -> Generator[dict[str, Any]]:
+        """Yield the parts of an answer as they come; closing it ends the work on the answer.
+
+        Raises:
+            InputError: the server refuses the request.
+            ResourceError: it ended meanwhile.
+        """
+        process = self._living()
+        connection = _connect(process)
+        try:
+            response = _ask(connection, path, {**body, "stream": True})
+            if response.status != 200:
+                _checked(response.status, response.read(), path)
+            yield from _parts(response, path)
+        except (OSError, http.client.HTTPException):
+            _raise_if_dead(process)
+            raise
+        finally:
+            connection.close()  # llama.cpp sees that nobody listens, and stops
+
+    def _living(self) -> LlamaProcess:
+        """Return a llama.cpp that runs, a new one where it has ended."""
+        with self._lock:
+            if not self._process.is_alive:
+                self._process.close()
+                self._process = LlamaProcess(self._settings)
+            return self._process
+
+
+def _connect(process: LlamaProcess) -> http.client.HTTPConnection:
+    """Return a connection straight to it, past any proxy."""
+    return http.client.HTTPConnection(process.address)
+
+
+def _raise_if_dead(process: LlamaProcess) -> None:
+    """Say why a connection broke, where llama.cpp has ended.
+
+    Raises:
+        ResourceError: it has.
+    """
+    try:
+        process.wait(timeout_s=DYING_S)
+    except TimeoutError:
+        return
+    raise process.why_dead()
+
+
+def _parts(response: http.client.HTTPResponse, path: str) -> Iterator[dict[str, Any]]:
+    """Yield the parts of a stream, the last of which says that it is the last.
+
+    Raises:
+        InputError: a part tells of an error.
+        IncompleteRead: the last part did not come; http.client takes that for the end.
+    """
+    for line in response:
+        name, _, data = line.partition(b": ")
+        if name in (b"data", b"error"):
+            part: dict[str, Any] = json.loads(data)
+            if "stop" not in part:
+                _checked(500, json.dumps({"error": part.get("error", part)}), path)
+            yield part
+            if part["stop"]:
+                return
+    raise http.client.IncompleteRead(b"")
+
+
+def _ask(
+    connection: http.client.HTTPConnection, path: str, body: dict[str, Any]
+) -> http.client.HTTPResponse:
+    """Send a request; again over a new connection where llama.cpp had closed an idle one."""
+    data, headers = json.dumps(body), {"Content-Type": "application/json"}
+    if connection.sock is not None:
+        try:
+            connection.request("POST", path, data, headers)
+            return connection.getresponse()
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            connection.close()
+    connection.request("POST", path, data, headers)
+    return connection.getresponse()
+
+
+def _checked(status: int, answer: bytes | str, path: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return what an answer holds.
+
+    Raises:
+        InputError: it says that the request is refused.
+    """
+    value = json.loads(answer)
+    if status != 200:
+        raise InputError(
+            f"llama.cpp refused a request to {path}",
+            why=str(value.get("error", {}).get("message", status)),
+            fix="check that the file belongs to this model",
+        )
+    return value
 
 
 @contextmanager
@@ -168,27 +282,3 @@ def _is_whole(data: bytes) -> bool:
         return data.decode().isprintable() and data != b""
     except UnicodeDecodeError:
         return False
-
-
-def _start(path: Path, *, context_length: int, exact: bool) -> Any:  # noqa: ANN401 - xllamacpp.Server
-    xllamacpp = require("xllamacpp", extra="cpu", purpose="running GGUF files")
-    is_small = not path.is_file() or size_bytes(path) <= SMALL_BYTES
-    settings = xllamacpp.CommonParams()
-    settings.model.path = str(path)
-    settings.verbosity = SILENT
-    settings.n_ctx = context_length
-    settings.n_gpu_layers = settings.cache_ram_mib = 0
-    settings.warmup = settings.ui = settings.fit_params = False
-    if exact or is_small:
-        settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    threads = 1 if is_small else usable_cpus()
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
-    try:
-        return xllamacpp.Server(settings)
-    except RuntimeError as error:
-        raise InputError(
-            f"llama.cpp cannot load {path}",
-            why=str(error),
-            fix="export it again: hanlin weights gguf MODEL OUT.gguf --type f16 --force",
-        ) from error

@@ -1,4 +1,7 @@
-"""Run one stage in this process, or in several of them through torchrun."""
+"""Run one stage in this process, or through torchrun in several, on one machine or on more.
+
+`HANLIN_NODES` says on how many machines; docs/clusters.md has the examples.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hanlin.core import environment
-from hanlin.core.errors import StageFailedError
+from hanlin.core.errors import ConfigError, StageFailedError
 from hanlin.core.files import write_json
 from hanlin.core.stage import StageContext
 from hanlin.pipeline.plan import PlannedStage
@@ -26,6 +30,7 @@ def run_stage(item: PlannedStage, context: StageContext, *, note: Callable[[str]
     Raises:
         StageFailedError: a stage of several processes ended with an error.
     """
+    context = replace(context, note=note)
     processes = getattr(item.config, "processes", 1)
     if processes <= 1 or "RANK" in os.environ:
         item.stage.run(item.config, context)
@@ -36,27 +41,81 @@ def run_stage(item: PlannedStage, context: StageContext, *, note: Callable[[str]
         {
             "stage": item.kind,
             "name": context.name,
-            "config": item.config.model_dump(mode="json"),
+            "config": item.config.model_dump(mode="json", exclude_unset=True),
             "out": str(context.out),
             "seed": context.seed,
             "events": str(context.events.path),
         },
     )
-    command = torchrun_command(specification, processes=processes)
+    nodes = Nodes.of_environment()
+    command = torchrun_command(specification, processes=processes, nodes=nodes)
     note(f"  {shlex.join(command)}")
-    _run_processes(command, item.id, threads=max(1, environment.usable_cpus() // processes))
+    threads = max(1, environment.usable_cpus() * nodes.count // processes)
+    _run_processes(command, item.id, threads=threads)
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
-def torchrun_command(specification: Path, *, processes: int) -> list[str]:
-    """Return the command that runs a stage in several processes of this machine.
+@dataclass(frozen=True)
+class Nodes:
+    """The machines that a stage's processes are spread over.
 
-    It can be pasted into a job script; on many nodes, replace `--standalone` by torchrun's
-    `--nnodes`, `--node-rank` and `--rdzv-endpoint`.
+    Attributes:
+        count: how many.
+        rendezvous: HOST:PORT of one of them, where all meet; "" on one machine.
+        launcher: a command in front of torchrun that starts it on each machine; "" where it is
+            pasted on the others by hand.
     """
+
+    count: int = 1
+    rendezvous: str = ""
+    launcher: str = ""
+
+    @classmethod
+    def of_environment(cls) -> Nodes:
+        """Read `HANLIN_NODES`, `HANLIN_RENDEZVOUS` and `HANLIN_LAUNCHER`.
+
+        Raises:
+            ConfigError: the number is none, or the meeting place is missing.
+        """
+        count = os.environ.get("HANLIN_NODES", "1")
+        found = cls(
+            int(count) if count.isdecimal() else 0,
+            os.environ.get("HANLIN_RENDEZVOUS", ""),
+            os.environ.get("HANLIN_LAUNCHER", ""),
+        )
+        if found.count < 1:
+            raise ConfigError(f"HANLIN_NODES is {count!r}", fix="set it to the number of machines")
+        if found.count > 1 and ":" not in found.rendezvous:
+            raise ConfigError(
+                f"HANLIN_NODES is {count}, but HANLIN_RENDEZVOUS is {found.rendezvous!r}",
+                why="the machines need a place to meet",
+                fix="set it to HOST:PORT of the first machine, such as node1:29500",
+            )
+        return found
+
+
+def torchrun_command(
+    specification: Path, *, processes: int, nodes: Nodes | None = None
+) -> list[str]:
+    """Return the command that runs a stage in several processes, the same on each machine.
+
+    Raises:
+        ConfigError: the machines cannot share the processes evenly.
+    """
+    nodes = nodes or Nodes()
+    each, rest = divmod(processes, nodes.count)
+    if rest:
+        raise ConfigError(
+            f"processes is {processes}, which {nodes.count} machines cannot share evenly",
+            fix=f"set processes to a multiple of HANLIN_NODES ({nodes.count})",
+        )
+    meeting = ["--standalone"] if nodes.count == 1 else [
+        "--nnodes", str(nodes.count), "--rdzv-backend", "c10d",
+        "--rdzv-endpoint", nodes.rendezvous, "--rdzv-id", "hanlin",
+    ]  # fmt: skip
     return [
-        sys.executable, "-m", "torch.distributed.run", "--standalone",
-        "--nproc-per-node", str(processes), "--module", WORKER, str(specification),
+        *shlex.split(nodes.launcher), sys.executable, "-m", "torch.distributed.run", *meeting,
+        "--nproc-per-node", str(each), "--module", WORKER, str(specification),
     ]  # fmt: skip
 
 

@@ -200,8 +200,12 @@ def _digest(path: InputPath, located: str) -> str:
 def _fingerprint(
     id_: str, kind: str, stage: Stage, config: StageConfig, inputs: dict[str, str], seed: int
 ) -> str:
-    """Hash what the result depends on; where a file lies does not matter, what is in it does."""
+    """Hash what the result depends on; where a file lies does not matter, what is in it does.
+
+    Neither does the number of processes: what some of them began, others can finish.
+    """
     settings = map_paths(config.model_dump(), lambda path: inputs[str(path)])
+    settings.pop("processes", None)
     parts = [id_, kind, stage.revision, __version__, settings, seed]
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from hanlin.core.config import (
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.core.registry import did_you_mean
 from hanlin.core.stage import Stage, StageConfig
+from hanlin.pipeline.inputs import PREFIX, Input, fill_in
 from hanlin.pipeline.stages import STAGES
+from hanlin.pipeline.tiny import rehearsal
 
 
 class RecipeFile(StrictModel):
@@ -42,6 +44,13 @@ class RecipeFile(StrictModel):
 
     seed: int = Field(17, ge=0, le=2**31 - 1)
     """Root of every random stream of the run."""
+
+    inputs: dict[str, Input] = {}
+    """What a user supplies: name -> path, kind and words. Stages read it as "@inputs/NAME"."""
+
+    compat: dict[str, Any] = {}
+    """Settings that go back to what an older system did, as `--set` writes them:
+    {pretrain.schedule.scheduler: constant}. Used with `--compat` alone."""
 
     stages: dict[str, dict[str, Any]] = Field(min_length=1)
     """Stage id -> its settings, run in this order. The key `stage` names the kind of stage and
@@ -75,6 +84,8 @@ class Recipe:
     stages: tuple[RecipeStage, ...]
     source: ConfigSource
     text: str
+    inputs: dict[str, Input]
+    compat: dict[str, Any]
 
 
 def builtin_recipes() -> dict[str, Path]:
@@ -103,23 +114,36 @@ def find_recipe(name: str) -> Path:
     )
 
 
-def load_recipe(path: Path, *, changes: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    path: Path, *, changes: Sequence[str] = (), is_tiny: bool = False, is_compat: bool = False
+) -> Recipe:
     """Read and validate a recipe and the config of every stage in it.
 
     Args:
         path: the YAML file.
-        changes: "stage.key=value" (or "seed=3"), as given by --set; they win over the file.
+        changes: "stage.key=value" (or "seed=3", "inputs.base=PATH"), as given by --set; they win
+            over the file.
+        is_tiny: make it the small rehearsal of `pipeline.tiny`.
+        is_compat: apply the file's `compat` settings.
 
     Raises:
         InputError: the file cannot be read.
         ConfigError: an unknown or doubled key, a bad value, a reference to nowhere.
     """
     raw, source = load_yaml(path)
+    if path in builtin_recipes().values():
+        source = replace(source, folder=Path.cwd())
+    modes = [name for name, is_on in (("tiny", is_tiny), ("compat", is_compat)) if is_on]
+    if is_compat:
+        _apply_compat(raw, source)
+    if is_tiny:
+        _make_tiny(raw, source)
     for change in changes:
         _apply(raw, change, source)
     recipe_file = validate(RecipeFile, raw, source=source)
+    paths = {name: item.path for name, item in recipe_file.inputs.items()}
     stages: list[RecipeStage] = []
-    for id_, settings in recipe_file.stages.items():
+    for id_, settings in fill_in(recipe_file.stages, paths, source).items():
         stage = _load_stage(id_, settings, source)
         _check_references(stage, stages, source)
         stages.append(stage)
@@ -129,34 +153,79 @@ def load_recipe(path: Path, *, changes: Sequence[str] = ()) -> Recipe:
         seed=recipe_file.seed,
         stages=tuple(stages),
         source=source,
-        text=_effective_text(path, raw, changes),
+        text=_effective_text(path, raw, [f"--{mode}" for mode in modes], changes),
+        inputs=recipe_file.inputs,
+        compat=recipe_file.compat,
     )
 
 
-def _effective_text(path: Path, raw: dict[str, Any], changes: Sequence[str]) -> str:
+def _apply_compat(raw: dict[str, Any], source: ConfigSource) -> None:
+    compat = validate(RecipeFile, raw, source=source).compat
+    if not compat:
+        raise ConfigError(
+            f"{source.name} has no compat settings",
+            why="--compat goes back to what an older system did, and this recipe follows none",
+            fix="leave --compat out",
+        )
+    for key, value in compat.items():
+        _set(raw, key, value, source)
+
+
+def _make_tiny(raw: dict[str, Any], source: ConfigSource) -> None:
+    """Turn a recipe's values into those of its rehearsal."""
+    recipe_file = validate(RecipeFile, raw, source=source)
+    stages, paths = rehearsal(recipe_file.stages, recipe_file.inputs)
+    raw["stages"] = stages
+    raw["name"] = f"{recipe_file.name}-tiny"
+    for name, path in paths.items():
+        raw["inputs"][name]["path"] = path
+
+
+def _effective_text(
+    path: Path, raw: dict[str, Any], modes: Sequence[str], changes: Sequence[str]
+) -> str:
     """Return the recipe as it will be run: the file itself, comments and all, if nothing is set."""
-    if not changes:
+    if not modes and not changes:
         return path.read_text(encoding="utf-8")
-    dump = yaml.safe_dump(raw, allow_unicode=True, sort_keys=False, width=100)
-    return "".join(f"# --set {change}\n" for change in changes) + dump
+    raw = {key: value for key, value in raw.items() if key != "compat"}
+    dump = yaml.dump(raw, Dumper=_Plain, allow_unicode=True, sort_keys=False, width=100)
+    return "".join(f"# {line}\n" for line in [*modes, *(f"--set {c}" for c in changes)]) + dump
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value that stands at two places twice, not as an anchor."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Never refer back."""
+        return True
 
 
 def _apply(raw: dict[str, Any], change: str, source: ConfigSource) -> None:
     key, equals, text = change.partition("=")
     if not equals or not key:
         raise ConfigError(f"cannot read --set {change!r}", fix="write --set stage.key=value")
-    if "." in key:
-        stages = raw.get("stages")
-        known = list(stages) if isinstance(stages, dict) else []
-        first = key.split(".")[0]
-        if first not in known:
-            raise ConfigError(
-                f"--set {key}: the recipe has no stage {first!r}",
-                why=f"its stages are: {', '.join(map(str, known))}",
-                fix=did_you_mean(first, map(str, known)),
-            )
+    _set(raw, key, parse_value(text), source)
+
+
+def _set(raw: dict[str, Any], key: str, value: object, source: ConfigSource) -> None:
+    first, _, rest = key.partition(".")
+    if first == "inputs" and rest:
+        _check_known(key, rest.split(".")[0], raw.get("inputs"), "input")
+        key = key if "." in rest else f"{key}.path"
+    elif rest:
+        _check_known(key, first, raw.get("stages"), "stage")
         key = f"stages.{key}"
-    set_value(raw, key, parse_value(text), source)
+    set_value(raw, key, value, source)
+
+
+def _check_known(key: str, name: str, section: object, noun: str) -> None:
+    known = [str(one) for one in section] if isinstance(section, dict) else []
+    if name not in known:
+        raise ConfigError(
+            f"--set {key}: the recipe has no {noun} {name!r}",
+            why=f"its {noun}s are: {', '.join(known)}",
+            fix=did_you_mean(name, known),
+        )
 
 
 def _load_stage(id_: str, settings: dict[str, Any], source: ConfigSource) -> RecipeStage:
@@ -165,6 +234,12 @@ def _load_stage(id_: str, settings: dict[str, Any], source: ConfigSource) -> Rec
         raise ConfigError(
             f"{source.at(where)}: {id_!r} cannot be a stage id",
             why="an id names a folder: letters, digits, '-' and '_' only",
+        )
+    if f"@{id_}/" == PREFIX:
+        raise ConfigError(
+            f"{source.at(where)}: a stage cannot be called {id_!r}",
+            why=f"{PREFIX}NAME is what the user supplies",
+            fix="give it another id, and the key `stage`",
         )
     kind = settings.get("stage", id_)
     try:

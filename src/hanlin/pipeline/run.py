@@ -32,6 +32,7 @@ from hanlin.pipeline.recipe import Recipe
 from hanlin.pipeline.stages import STAGES
 
 TRACE = "-traceback.txt"
+TENSORBOARD = "tensorboard"  # beside events.jsonl, where training was asked for it
 LOW_DISK_BYTES = 8_000_000  # a failure with less than this left is put down to the disk
 
 Progress = Callable[[int, int, str], None]
@@ -89,7 +90,7 @@ def run_plan(
             (run_dir / ".work").rmdir()
 
 
-def run_single(
+def run_single(  # noqa: PLR0913 - all but the first three have a default
     kind: str,
     config: StageConfig,
     *,
@@ -97,6 +98,7 @@ def run_single(
     force: bool = False,
     seed: int = 0,
     progress: Progress = _silent,
+    note: Callable[[str], None] = lambda _line: None,
 ) -> Path:
     """Run one stage outside of a recipe; interrupted, the same call goes on.
 
@@ -114,12 +116,12 @@ def run_single(
             fix="give another --out, or add --force to replace it",
         )
     item = plan_single(kind, STAGES.get(kind), config, seed=seed)
-    work = out.resolve().with_name(f".{out.resolve().name}.work")
+    work = _work_of(out)
     with locked(work):
         folder = work / "stage"
         events = EventLog(folder.with_name("events.jsonl"))
         try:
-            _run_into(item, folder, seed, events, Observer(progress=progress))
+            _run_into(item, folder, seed, events, Observer(progress=progress, note=note))
         except (ConfigError, InputError):  # nothing to go on with: the input has to change
             shutil.rmtree(work, ignore_errors=True)
             raise
@@ -127,9 +129,22 @@ def run_single(
         result = folder / outputs[0][1] if len(outputs) == 1 else folder
         if result.is_dir():
             events.path.replace(result / "events.jsonl")
+            if (work / TENSORBOARD).is_dir():
+                shutil.move(work / TENSORBOARD / item.id, result / TENSORBOARD)
         move_into_place(result, out)
     shutil.rmtree(work, ignore_errors=True)
     return out
+
+
+def is_interrupted(kind: str, config: StageConfig, *, out: Path, seed: int = 0) -> bool:
+    """Tell whether `run_single` would go on with what an interrupted call of it left."""
+    item = plan_single(kind, STAGES.get(kind), config, seed=seed)
+    return _read_mark(_work_of(out) / ".work" / item.id).get("fingerprint") == item.fingerprint
+
+
+def _work_of(out: Path) -> Path:
+    """Return where a stage works whose result goes to `out`."""
+    return out.resolve().with_name(f".{out.resolve().name}.work")
 
 
 @contextmanager

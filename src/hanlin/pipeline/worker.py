@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from hanlin.core import ranks
 from hanlin.core.errors import HanlinError
 from hanlin.core.events import EventLog
 from hanlin.core.stage import Stage, StageContext
@@ -20,9 +21,8 @@ def main(specification: str) -> int:
     """
     spec = json.loads(Path(specification).read_text(encoding="utf-8"))
     stage: Stage = STAGES.get(spec["stage"])
-    context = StageContext(
-        spec["name"], Path(spec["out"]), spec["seed"], EventLog(Path(spec["events"]))
-    )
+    events = EventLog(Path(spec["events"]))
+    context = StageContext(spec["name"], Path(spec["out"]), spec["seed"], events, note=_note)
     try:
         stage.run(stage.config.model_validate(spec["config"]), context)
     except HanlinError as error:
@@ -30,6 +30,12 @@ def main(specification: str) -> int:
         sys.stderr.write(f"error (process {rank}): {error}\n")
         return error.exit_code
     return 0
+
+
+def _note(line: str) -> None:
+    if ranks.is_first():
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
+from hanlin.core import ranks
 from hanlin.core.errors import ConfigError
 from hanlin.core.extras import require
+from hanlin.core.stage import StageContext
 from hanlin.training.schedule import Schedule
 
 OPTIMIZERS = {  # our name -> the Trainer's
@@ -22,6 +23,8 @@ OPTIMIZERS = {  # our name -> the Trainer's
     "paged-adamw": "paged_adamw_32bit",
     "paged-adamw-8bit": "paged_adamw_8bit",
 }
+TENSORBOARD = "tensorboard"
+REPORTERS = (TENSORBOARD, "trackio", "wandb")  # by the names of their packages
 OURS = {  # what is set through a key of our own
     "adam_beta1": "schedule.betas", "adam_beta2": "schedule.betas", "bf16": "schedule.precision",
     "fp16": "schedule.precision", "gradient_checkpointing": "schedule.gradient_checkpointing",
@@ -55,7 +58,7 @@ def precision_of(schedule: Schedule) -> str:
     return schedule.precision
 
 
-def training_arguments(
+def training_arguments(  # noqa: PLR0913 - the last one has a default
     schedule: Schedule,
     *,
     folder: Path,
@@ -63,6 +66,7 @@ def training_arguments(
     processes: int,
     seed: int,
     extra: Mapping[str, Any],
+    make: Callable[..., TrainingArguments] = TrainingArguments,
 ) -> TrainingArguments:
     """Return the Trainer's arguments.
 
@@ -73,6 +77,7 @@ def training_arguments(
         processes: that share each step.
         seed: of what is random in a step, such as dropout.
         extra: further arguments by transformers' names.
+        make: makes them.
 
     Raises:
         ConfigError: an extra argument is unknown, has a key of our own, or is refused; or the
@@ -88,9 +93,9 @@ def training_arguments(
         **_machine(precision_of(schedule), processes=processes),
     }
     _check_extra(extra, values)
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder.parent / "tensorboard"))
+    others = [name for name in _reporters(extra) if name != TENSORBOARD]
     try:
-        return TrainingArguments(**{"report_to": "none", **values, **extra})
+        return make(**{**values, **extra, "report_to": others or "none"})
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"transformers refuses the arguments below the key `trainer`: {', '.join(extra)}",
@@ -99,11 +104,43 @@ def training_arguments(
         ) from error
 
 
+def curve_writer(extra: Mapping[str, Any], context: StageContext) -> TrainerCallback | None:
+    """Return what writes the curves for TensorBoard, beside events.jsonl, where it is asked for.
+
+    Raises:
+        MissingExtraError: TensorBoard is not installed.
+    """
+    if TENSORBOARD not in _reporters(extra) or not ranks.is_first():
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    folder = context.events.path.parent / TENSORBOARD / context.name
+    return TensorBoardCallback(SummaryWriter(str(folder)))
+
+
+def _reporters(extra: Mapping[str, Any]) -> list[str]:
+    """Return where curves are reported to, after checking that it is installed."""
+    asked = extra.get("report_to") or []
+    names = [asked] if isinstance(asked, str) else list(asked)
+    names = [name for name in names if name != "none"]
+    for name in names:
+        if name not in REPORTERS:
+            raise ConfigError(
+                f"trainer.report_to: {name!r} is not known",
+                why="events.jsonl and the report card have all curves anyway",
+                fix=f"take one of {', '.join(REPORTERS)}, or delete it",
+            )
+        require(name, extra="curves", purpose=f"curves in {name}")
+    return names
+
+
 def _loop(schedule: Schedule, *, steps: int) -> dict[str, Any]:
     """Return how the steps are made, logged and saved."""
     return {
         "per_device_train_batch_size": schedule.micro_batch_size,
         "train_sampling_strategy": "sequential",
+        "ignore_data_skip": True,  # the rows begin where they are to go on
         "remove_unused_columns": False,
         "learning_rate": schedule.learning_rate,
         "weight_decay": schedule.weight_decay,

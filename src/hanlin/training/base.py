@@ -66,8 +66,7 @@ def run(config: Config, context: StageContext) -> None:
         ranks.barrier()
         tokenizer = load(config.tokenizer or made)
         model = new_llama(config.architecture, tokenizer.vocab_size, context.stream("weights"))
-        store, where = context.out / "store", "the new model"
-        fit(model, tokenizer, store=store, config=config, context=context, where=where)
+        fit(model, tokenizer, store=context.out / "store", config=config, context=context)
         if ranks.is_first():
             finish(context.out, "model", partial(save_model, model, tokenizer))
 
@@ -126,7 +125,7 @@ STAGE = Stage(
     summary="Make a small base model: tokenizer, new LLaMA, pretraining.",
     config=Config,
     run=run,
-    outputs={"model": ("model", "model")},
+    outputs=lambda config: config.outputs("model"),
     estimate=estimate,
     is_cacheable=True,
 )

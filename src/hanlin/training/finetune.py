@@ -5,25 +5,25 @@ hanlin finetune --model model --store chat-store --method lora --out adapter
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from hanlin.core.config import InputPath, ModelPath
 from hanlin.core.stage import Estimate, Outputs, Stage, StageContext
 from hanlin.training.adapters import Lora
 from hanlin.training.estimates import estimate_training, info_of
 from hanlin.training.methods import Method
-from hanlin.training.settings import TrainingConfig
+from hanlin.training.settings import STATE, ContinuedConfig
 
 if TYPE_CHECKING:
     from hanlin.tokenization.load import Tokenizer
+    from hanlin.training.tuned import Tuned
 
 
-class Config(TrainingConfig):
+class Config(ContinuedConfig):
     """Config of the stage `finetune`."""
 
     model: ModelPath
@@ -38,9 +38,22 @@ class Config(TrainingConfig):
     init_from: InputPath | None = None
     """An adapter whose weights this one starts with; what `lora` leaves out is taken from it. For
     a new field or more data: mix old data in (`replay`) and probe both."""
+    try_answers: int = Field(default=4, ge=0)
+    """Trained questions that the tuned model is asked at the end; answers that do not end with an
+    end token are warned of."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.init_from is not None and self.continue_from is not None:
+            raise ValueError(
+                "init_from and continue_from are both set: the first starts a new optimizer, the "
+                "second keeps the old one; delete one of them"
+            )
+        if self.sharding.zero == 3 and self.method in ("int8", "qlora"):
+            raise ValueError(
+                f"sharding.zero 3 shares the weights, and those of method {self.method} are "
+                "quantized: set sharding.zero to 2, or method to lora"
+            )
         if self.init_from is not None and self.method == "full":
             raise ValueError(
                 "init_from names an adapter, and the method is full: merge the adapter into the "
@@ -52,35 +65,36 @@ class Config(TrainingConfig):
 def run(config: Config, context: StageContext) -> None:
     """Train and write `adapter` or `model`; after a kill, go on from the last checkpoint."""
     from hanlin.core import ranks
-    from hanlin.models.load import model_folder
-    from hanlin.models.manifest import read_manifest
-    from hanlin.training.adapters import add_lora, grown_ids
-    from hanlin.training.arguments import precision_of
     from hanlin.training.fit import fit
-    from hanlin.training.initial import load_adapter, lora_like
-    from hanlin.training.methods import load_for
-    from hanlin.training.outcome import carried, finish, is_finished
+    from hanlin.training.outcome import finish, is_finished
+    from hanlin.training.tuned import open_tuned, write_tuned
 
     output = "model" if config.method == "full" else "adapter"
     if is_finished(context.out, output):
         return
     with ranks.together(config.processes):
-        precision = precision_of(config.schedule)
-        model, tokenizer = load_for(config.method, config.model, precision=precision)
-        manifest = read_manifest(model_folder(config.model))
-        fields = {**carried(manifest), "prompt": _prompt_of(config, tokenizer)}
-        ids: list[int] = []
-        if config.method != "full":
-            start = None if config.init_from is None else Path(config.init_from)
-            lora = config.lora if start is None else lora_like(start, config.lora)
-            ids = grown_ids(lora, manifest, rows=tokenizer.vocab_size)
-            model = add_lora(model, lora, ids=ids, seed=context.stream("lora"))
-            if start is not None:
-                load_adapter(model, start, base=model_folder(config.model), tokenizer=tokenizer)
-        where = str(config.model)
-        fit(model, tokenizer, store=config.store, config=config, context=context, where=where)
+        tuned = open_tuned(config, context, start=config.continue_from or config.init_from)
+        prompt = _prompt_of(config, tuned.tokenizer)
+        fit(tuned.model, tuned.tokenizer, store=config.store, config=config, context=context)
         if ranks.is_first():
-            finish(context.out, output, partial(_write, config, model, tokenizer, fields, ids))
+            _try_answers(config, tuned, context)
+            finish(context.out, output, partial(write_tuned, config, tuned, prompt))
+
+
+def _try_answers(config: Config, tuned: Tuned, context: StageContext) -> None:
+    """Ask the tuned model trained questions; a kept state learns which base it belongs to."""
+    from hanlin.data.store import TokenStore
+    from hanlin.models.load import model_folder
+    from hanlin.models.manifest import weights_sha256, write_manifest
+    from hanlin.training.answers import check_answers
+    from hanlin.training.trainer import causal_model
+
+    if config.keep_state and config.method != "full":
+        base = {"weights_sha256": weights_sha256(model_folder(config.model))}
+        write_manifest(context.out / STATE, base=base)
+    store, count = TokenStore.open(config.store), config.try_answers
+    model = causal_model(tuned.model)
+    check_answers(model, tuned.tokenizer, store=store, count=count, context=context)
 
 
 def _prompt_of(config: Config, tokenizer: Tokenizer) -> Mapping[str, Any]:
@@ -106,41 +120,9 @@ def _prompt_of(config: Config, tokenizer: Tokenizer) -> Mapping[str, Any]:
     return prompt
 
 
-def _write(
-    config: Config,
-    model: Any,  # noqa: ANN401 - a PeftModel or a PreTrainedModel
-    tokenizer: Tokenizer,
-    fields: Mapping[str, Any],
-    ids: Sequence[int],
-    folder: Path,
-) -> None:
-    from hanlin.models.load import model_folder
-    from hanlin.models.manifest import weights_sha256, write_manifest
-    from hanlin.models.save import disk_errors, save_model, write_stop_ids
-    from hanlin.prompts.encode import stop_ids
-    from hanlin.prompts.formats import get_format
-    from hanlin.prompts.jinja import checked_chat_template
-    from hanlin.training.adapters import save_adapter
-
-    if config.method == "full":
-        save_model(model, tokenizer, folder, **fields)
-        format = get_format(fields["prompt"]["format"])
-        tokenizer.save(folder, chat_template=checked_chat_template(format, tokenizer))
-        write_stop_ids(folder, stop_ids(format, tokenizer))
-        return
-    hub_id = str(config.model) if config.model.is_hub_id else None
-    base = model_folder(config.model)
-    with disk_errors(folder):
-        save_adapter(model, folder, ids=ids, base=base, base_name=hub_id)
-    trained_on = {"hub_id": hub_id, "weights_sha256": weights_sha256(base)}
-    write_manifest(folder, **{**fields, "base": trained_on, "tokenizer_sha256": tokenizer.sha256})
-
-
 def outputs(config: Config) -> Outputs:
     """Return what the method leaves."""
-    if config.method != "full":
-        return {"adapter": ("adapter", "adapter")}
-    return {"model": ("model", "model")}
+    return config.outputs("model" if config.method == "full" else "adapter")
 
 
 def estimate(config: Config) -> Estimate:

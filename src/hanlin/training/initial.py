@@ -1,8 +1,9 @@
-"""How does training start from an adapter that was trained before, on other data?
+"""How does training start from weights that were trained before, on other data?
 
-Weights only: optimizer, schedule and order of the data are new. Adapters of peft are read whatever
-wrote them, older ones (`adapter_model.bin`, and `pytorch_model.bin` in a checkpoint of the Trainer)
-without running what a pickle may hold; nothing in their folder is changed or renamed.
+Weights only; optimizer and schedule are new, unless a state is continued (`state`). Adapters of
+peft are read whatever wrote them, older ones (`adapter_model.bin`, and `pytorch_model.bin` in a
+checkpoint of the Trainer) without running what a pickle may hold; nothing in their folder is
+changed or renamed.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from hanlin.core.extras import require
 from hanlin.models.manifest import check_tokenizer, read_manifest, weights_sha256
 from hanlin.models.tensors import open_checkpoint
 from hanlin.training.adapters import Lora
-from hanlin.training.saved_adapter import WEIGHTS
+from hanlin.training.saved_adapter import CONFIG, WEIGHTS
 from hanlin.weights.lora_config import read_settings
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
+    from transformers import PreTrainedModel
 
     from hanlin.tokenization.load import Tokenizer
 
@@ -44,6 +46,8 @@ def lora_like(folder: Path, lora: Lora) -> Lora:
         ConfigError: the config says something else than the adapter.
         InputError: it is no adapter.
     """
+    if not (folder / CONFIG).is_file():  # a checkpoint of an older Trainer: its shapes are compared
+        return lora
     settings, values = read_settings(folder), lora.model_dump()
     for name, field in FIELDS.items():
         found = settings.get(field)
@@ -83,6 +87,27 @@ def load_adapter(model: PeftModel, folder: Path, *, base: Path, tokenizer: Token
     peft.set_peft_model_state_dict(model, found)
 
 
+def load_weights(model: PreTrainedModel, folder: Path, *, tokenizer: Tokenizer) -> None:
+    """Put the weights of a checkpoint into a model of the same shape.
+
+    Args:
+        model: the model, changed in place.
+        folder: the checkpoint.
+        tokenizer: the model's tokenizer.
+
+    Raises:
+        InputError: it was trained with another tokenizer, or its tensors do not fit.
+    """
+    import torch
+
+    check_tokenizer(folder, tokenizer_sha256=tokenizer.sha256, tokenizer_path=tokenizer.path)
+    checkpoint, wanted = open_checkpoint(folder), dict(model.named_parameters())
+    _check_names(folder, checkpoint.specs, wanted)
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(checkpoint.read(name))
+
+
 def _tensors(folder: Path) -> dict[str, torch.Tensor]:
     files = (WEIGHTS, "adapter_model.bin", "pytorch_model.bin")
     file = next((folder / name for name in files if (folder / name).is_file()), None)
@@ -107,18 +132,17 @@ def _check_base(folder: Path, base: Path) -> None:
     )
 
 
-def _check_names(
-    folder: Path, found: Mapping[str, torch.Tensor], wanted: Mapping[str, Any]
-) -> None:
+def _check_names(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     missing = sorted(wanted.keys() - found.keys())
     unknown = sorted(found.keys() - wanted.keys())
-    other = [n for n in sorted(wanted.keys() & found.keys()) if wanted[n].shape != found[n].shape]
+    both = sorted(wanted.keys() & found.keys())
+    other = [name for name in both if tuple(wanted[name].shape) != tuple(found[name].shape)]
     if not missing and not unknown and not other:
         return
     first = (missing or unknown or other)[0]
     raise InputError(
-        f"the adapter {folder} does not fit the model: {len(missing)} tensors are missing, "
+        f"{folder} does not fit the model: {len(missing)} tensors are missing, "
         f"{len(unknown)} unknown, {len(other)} of another shape; the first is {first!r}",
         why="it was trained on other layers, on other grown rows, or on another model",
-        fix="give the model it was trained on, and lora.grown_rows as it was then",
+        fix="give the model it was trained on; for an adapter lora.grown_rows as it was then",
     )

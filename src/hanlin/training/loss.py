@@ -233,11 +233,16 @@ def _or_own(own: Callable[..., Any]) -> Callable[..., Any]:
         labels: Tensor | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        if labels is None or args:
+        if labels is None or args or _is_shared(model):
             return own(*args, labels=labels, **kwargs)
         return _forward(model, labels=labels, **kwargs)
 
     return forward
+
+
+def _is_shared(model: PreTrainedModel) -> bool:
+    """Tell whether ZeRO-3 holds the head: only the head's own call puts its weights together."""
+    return hasattr(getattr(model.get_output_embeddings(), "weight", None), "ds_id")
 
 
 def _forward(

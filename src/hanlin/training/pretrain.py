@@ -6,14 +6,15 @@ hanlin pretrain --model base --store store --out model
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from hanlin.core.config import InputPath, ModelPath
 from hanlin.core.stage import Estimate, Stage, StageContext
 from hanlin.training.estimates import estimate_training, info_of
-from hanlin.training.settings import TrainingConfig
+from hanlin.training.settings import ContinuedConfig
 
 
-class Config(TrainingConfig):
+class Config(ContinuedConfig):
     """Config of the stage `pretrain`."""
 
     model: ModelPath
@@ -29,20 +30,16 @@ def run(config: Config, context: StageContext) -> None:
     from hanlin.models.manifest import read_manifest
     from hanlin.models.save import save_model
     from hanlin.training.fit import fit
+    from hanlin.training.initial import load_weights
     from hanlin.training.outcome import carried, finish, is_finished
 
     if is_finished(context.out, "model"):
         return
     with ranks.together(config.processes):
         model, tokenizer = load_pair(config.model)
-        fit(
-            model,
-            tokenizer,
-            store=config.store,
-            config=config,
-            context=context,
-            where=str(config.model),
-        )
+        if config.continue_from is not None:
+            load_weights(model, Path(config.continue_from), tokenizer=tokenizer)
+        fit(model, tokenizer, store=config.store, config=config, context=context)
         if ranks.is_first():
             kept = carried(read_manifest(model_folder(config.model)))
             finish(context.out, "model", partial(save_model, model, tokenizer, **kept))
@@ -58,6 +55,6 @@ STAGE = Stage(
     summary="Continue pretraining on a token store, packed without contamination.",
     config=Config,
     run=run,
-    outputs={"model": ("model", "model")},
+    outputs=lambda config: config.outputs("model"),
     estimate=estimate,
 )

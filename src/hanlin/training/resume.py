@@ -26,11 +26,13 @@ class Checkpoint:
         path: its folder.
         step: updates of the weights that it holds.
         tokens: tokens seen until then, over all processes.
+        processes: how many wrote it.
     """
 
     path: Path
     step: int
     tokens: int
+    processes: int = 1
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -58,22 +60,29 @@ def latest(folder: Path) -> Checkpoint | None:
     return next(reversed(complete_checkpoints(folder)), None)
 
 
-def mark_complete(path: Path, *, step: int, tokens: int) -> None:
+def mark_complete(path: Path, *, step: int, tokens: int, processes: int = 1) -> None:
     """Flush a checkpoint's files to the disk, then write its marker."""
     fsync_tree(path)
-    write_json(path / MARKER, {"version": 1, "step": step, "tokens": tokens})
+    record = {"version": 1, "step": step, "tokens": tokens, "processes": processes}
+    write_json(path / MARKER, record)
 
 
 def prune(folder: Path, *, keep: int = KEPT) -> None:
-    """Delete all but the newest complete checkpoints; the marker goes first."""
+    """Delete all but the newest complete checkpoints."""
     for checkpoint in complete_checkpoints(folder)[:-keep]:
-        (checkpoint.path / MARKER).unlink()
-        shutil.rmtree(checkpoint.path)
+        delete(checkpoint)
+
+
+def delete(checkpoint: Checkpoint) -> None:
+    """Delete a checkpoint; the marker goes first."""
+    (checkpoint.path / MARKER).unlink()
+    shutil.rmtree(checkpoint.path)
 
 
 def _read(path: Path) -> Checkpoint | None:
     try:
         record = json.loads((path / MARKER).read_text(encoding="utf-8"))
-        return Checkpoint(path, int(record["step"]), int(record["tokens"]))
+        processes = int(record.get("processes", 1))
+        return Checkpoint(path, int(record["step"]), int(record["tokens"]), processes)
     except (OSError, ValueError, KeyError, TypeError):  # no readable marker: not complete
         return None

@@ -12,6 +12,7 @@ from hanlin.core.errors import StageFailedError
 from hanlin.core.extras import require
 from hanlin.core.files import read_json
 from hanlin.models.tensors import open_checkpoint
+from hanlin.training.sharding import Shapes, check_shapes
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,25 @@ def check_saved(model: PeftModel, folder: Path, *, ids: Sequence[int], base: Pat
     _check_rows(model, saved, folder, ids=ids)
     _check_learned(saved, folder)
     _check_old_rows(model, base)
+
+
+def check_checkpoint(folder: Path, shapes: Shapes) -> None:
+    """Read a checkpoint back: all tensors, whole, and an adapter that has learned something.
+
+    Args:
+        folder: the checkpoint, of an adapter or of a model.
+        shapes: what it must hold, by name.
+
+    Raises:
+        StageFailedError: something is missing or empty, or every B is zero.
+    """
+    file = folder / WEIGHTS
+    saved = open_checkpoint(file if file.is_file() else folder)
+    found = {name: tuple(spec.shape) for name, spec in saved.specs.items()}
+    check_shapes(found, shapes, where=str(folder))
+    if file.is_file():
+        bs = [name for name in found if ".lora_B." in name]
+        _check_learned({name: saved.read(name) for name in bs}, folder)
 
 
 def _check_bytes(model: PeftModel, saved: Mapping[str, torch.Tensor], file: Path) -> None:

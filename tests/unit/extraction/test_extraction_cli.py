@@ -7,12 +7,14 @@ import yaml
 from click.testing import CliRunner
 
 from hanlin.cli.extract import extract as command
-from hanlin.core.errors import HanlinError, InputError
+from hanlin.core.errors import ConfigError, HanlinError, InputError
 from hanlin.core.records import Message
 from hanlin.extraction.extract import extract
 from hanlin.extraction.facts import read_extractions, to_row
 from hanlin.inference.engine import Sampling, open_engine
 from hanlin.models.tiny import make_tiny
+from hanlin.pipeline.extraction import Settings
+from hanlin.pipeline.extraction import extract as extract_at_once
 from hanlin.prompts.encode import encode_prompt
 from hanlin.prompts.formats import get_format
 
@@ -90,3 +92,76 @@ def test_the_library_asks_in_the_same_way(files, model, zh):
         ("2", texts[1], "zh"),
     ]
     assert done == [(2, 2, "texts")]
+
+
+def test_a_long_text_is_asked_in_chunks_and_shown_as_page_and_graph(files, model):
+    (files / "in.txt").write_text("王明在青石镇。李雪来了。" * 20 + "\n短。\n", encoding="utf-8")
+    arguments = ["run", model, "--schema", files / "schema.yaml", "--input", files / "in.txt"]
+    arguments += ["--max-new-tokens", 6, "--chunk-chars", 60, "--overlap", 10, "--json"]
+    shown = json.loads(
+        call(*arguments, "--out", files / "out.jsonl", "--graph", files / "out.ttl",
+             "--html", files / "out.html")
+    )  # fmt: skip
+    assert shown["texts"] == 2
+    assert [one.id for one in read_extractions(files / "out.jsonl")] == ["1", "2"]
+    assert (files / "out.ttl").exists() and not list(files.glob(".*"))
+    with pytest.raises(ConfigError, match="has no grammar to hold a model to"):
+        call(*arguments, "--out", files / "x.jsonl", "--format", "knowlm", "--constrain", "schema")
+
+
+@pytest.mark.parametrize(("form", "constrain"), [("json", "schema"), ("lines", "text"),
+                                                 ("iepile", "text"), ("json", "text")])  # fmt: skip
+def test_a_model_that_knows_nothing_is_held_to_the_schema(files, model, form, constrain, zh):
+    pytest.importorskip("llguidance")
+    small = zh.model_copy(update={"relations": {}, "events": {}, "entities": ["人物", "城镇"]})
+    found = extract_at_once(
+        str(model), ["王明在“青石镇”。", "今天🙂"], small,
+        settings=Settings(form=form, constrain=constrain, max_new_tokens=400),
+    )  # fmt: skip
+    assert len(found) == 2
+    for one in found:
+        assert {mention.type for mention in one.entities} <= {"人物", "城镇"}
+        if constrain == "text":
+            assert all(mention.text in one.text for mention in one.entities)
+
+
+def test_a_form_without_words_for_the_types_is_refused(files, model):
+    with pytest.raises(ConfigError, match="'cutegpt' cannot ask for the types of language 'zh'"):
+        extract_at_once(str(model), ["王明"], files / "schema.yaml", settings=Settings("cutegpt"))
+    with pytest.raises(ConfigError, match="unknown extraction format 'line'") as caught:
+        extract_at_once(str(model), ["王明"], files / "schema.yaml", settings=Settings("line"))
+    assert "did you mean 'lines'?" in str(caught.value)
+
+
+def test_one_call_extracts(files, model):
+    (one,) = extract_at_once(str(model), ["王明在青石镇。"], files / "schema.yaml",
+                             settings=Settings(max_new_tokens=4))  # fmt: skip
+    assert (one.id, one.text, one.language) == ("1", "王明在青石镇。", "zh")
+
+
+def test_facts_are_shown_in_the_terminal(files):
+    text = call("view", files / "gold.jsonl")
+    assert "  人物: 王明华  [0, 3)" in text and "  王明华 — 出生地 → 青石镇" in text
+    assert "  成立 (创办) 机构: 宏远公司; 创始人: 王明华" in text
+    assert json.loads(call("view", files / "gold.jsonl", "--json"))[0]["id"] == "1"
+    assert "written:" in call("view", files / "gold.jsonl", "--html", files / "g.html")
+    with pytest.raises(InputError, match=r"g\.html exists already"):
+        call("view", files / "gold.jsonl", "--html", files / "g.html")
+
+
+def test_scores_by_type_and_by_other_measures(files):
+    gold = files / "gold.jsonl"
+    value = json.loads(call("score", gold, gold, "--match", "relaxed", "--types", "--json"))
+    assert set(value) == {"entities", "relations", "triggers", "arguments"}
+    assert value["entities"]["macro"] == 1.0 and value["entities"]["types"]["人物"]["gold"] == 1
+    assert "成立 / 机构" in call("score", gold, gold, "--types")
+
+
+def test_gold_may_have_the_form_of_a_data_set(files):
+    row = {"text": "王明华在青石镇", "label": {"name": {"王明华": [[0, 2]]}}}
+    (files / "cluener.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    value = json.loads(call("score", files / "cluener.jsonl", files / "cluener.jsonl", "--json"))
+    assert value["entities"]["f1"] == 1.0
+    with pytest.raises(ConfigError, match="unknown set reader 'cluner'") as caught:
+        call("score", files / "cluener.jsonl", files / "cluener.jsonl", "--kind", "cluner")
+    assert "did you mean 'cluener'?" in str(caught.value)

@@ -41,7 +41,7 @@ def test_a_wrong_row_is_counted_with_its_reason(tmp_path, example, change, reaso
 
 def test_html_marks_the_spans_and_escapes_everything(example):
     html = fragment(example, types=entity_types([example]))
-    assert '<mark style="--type:0">王明华<small>人物</small></mark>出生在' in html
+    assert '<mark class="type0" style="--type:0">王明华<small>人物</small></mark>出生在' in html
     assert "王明华 → 出生地 → 青石镇" in html
     assert "成立 (创办) 机构: 宏远公司; 创始人: 王明华" in html
     row = {
@@ -61,7 +61,7 @@ def test_html_shows_every_character_once_where_spans_overlap():
         "entities": [{"text": "三丰", "type": "a", "start": 1, "end": 3},
                      {"text": "张三", "type": "a", "start": 0, "end": 2}],
     }  # fmt: skip
-    assert '<p><mark style="--type:0">张三<small>a</small></mark>丰</p>' in fragment(
+    assert '<p><mark class="type0" style="--type:0">张三<small>a</small></mark>丰</p>' in fragment(
         from_row(row), types=["a"]
     )
 

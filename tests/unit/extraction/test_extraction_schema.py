@@ -3,7 +3,8 @@
 import pytest
 
 from hanlin.core.errors import ConfigError, InputError
-from hanlin.extraction.schema import load_schemas, schema_for
+from hanlin.extraction.schema import Schema, load_schemas, ready_schemas, schema_for
+from hanlin.extraction.schema_from import schema_of
 
 GOOD = """\
 zh:
@@ -39,10 +40,13 @@ def test_types_of_each_language_are_read(tmp_path):
         ("出生地: [人物, 城镇]", "出生地: [人物, 城市]", "joins '城市', no entity type"),
         ("[人物, 城镇]\n  rel", "[人物, 人物]\n  rel", "appears twice"),
         ("成立:", "人物:", "'人物' appears twice"),
-        ("机构", "机，构", "holds one of the marks"),
         ("机构", '" "', "white space around it"),
         ("relations", "relation", "schema.yaml:3: zh.relation: unknown key"),
-        ("entities: [Person]", "entities: []", "at least 1 item"),
+        ("entities: [Person]", "entities: []", "no type is named"),
+        ("{roles: [机构, 创始人]}", "{trigger: false}", "an event without trigger needs roles"),
+        ("机构", '"机\\n构"', "holds a line break"),
+        ("entities: [Person]", "relations: [a, a]", "appears twice"),
+        ("entities: [Person]", "attributes: {x: [a], y: [b, b]}", "appears twice"),
         ("instruction: Extract.", "language: de", "delete the key language"),
     ],
 )
@@ -69,3 +73,60 @@ def test_the_language_of_a_text_is_looked_up(tmp_path):
     with pytest.raises(ConfigError, match="a text has no language") as caught:
         schema_for(schemas, None)
     assert "--language" in str(caught.value)
+
+
+def test_relations_may_be_a_list_and_attributes_are_relations_too(tmp_path):
+    text = "zh:\n  relations: [收购]\n  attributes: {公司: [成立时间], 船舶: []}\n"
+    schema = load_schemas(write(tmp_path, text))["zh"]
+    assert schema.pairs == {"收购": ("", ""), "成立时间": ("公司", "")}
+    assert schema.is_open
+
+
+def test_a_part_of_the_types_keeps_their_order(tmp_path):
+    schema = load_schemas(write(tmp_path, GOOD))["zh"]
+    part = schema.only(["成立", "城镇", "出生地"])
+    assert (part.entities, part.relations) == (["城镇"], {"出生地": ("", "城镇")})
+    assert list(part.events) == ["成立"] and part.language == "zh"
+
+
+def test_ready_schemas_are_known_by_name():
+    assert ready_schemas() == [
+        "cluener", "cutegpt", "fewfc", "finre", "msra", "phee", "sample-world",
+    ]  # fmt: skip
+    assert len(load_schemas("cluener")["zh"].entities) == 10
+    assert load_schemas("cutegpt")["zh"].is_open
+    with pytest.raises(InputError, match="there is no schema 'cluner'") as caught:
+        load_schemas("cluner")
+    assert "did you mean 'cluener'?" in str(caught.value)
+
+
+def test_the_sample_worlds_schema_is_its_own():
+    from hanlin.data.sample_world.examples import schema_of as world_schema
+    from hanlin.data.sample_world.stage import WORDINGS
+
+    ready = load_schemas("sample-world")
+    for wording in WORDINGS:
+        made = Schema.model_validate(world_schema(wording))
+        assert ready[wording.language].model_copy(update={"language": ""}) == made
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("cluener", "ie/ner/cluener_train.jsonl"),
+        ("msra", "ie/ner/msra_val.bio"),
+        ("finre", "ie/re/finre_train.tsv"),
+        ("fewfc", "ie/ee/fewfc_train_base.jsonl"),
+        ("phee", "ie/ee/phee_train.jsonl"),
+    ],
+)
+def test_ready_schemas_have_all_types_of_their_sets(name, file, real_data):
+    from hanlin.extraction.readers import read_set
+
+    ((language, ready),) = load_schemas(name).items()
+    used = schema_of(read_set(real_data / file), language=language)
+    assert set(used.entities) <= set(ready.entities)
+    assert set(used.relations) <= set(ready.relations)
+    for event, own in used.events.items():
+        assert set(own.roles) <= set(ready.events[event].roles)

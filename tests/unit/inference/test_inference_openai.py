@@ -4,7 +4,7 @@ import pytest
 
 from hanlin.core.errors import ConfigError, InputError
 from hanlin.inference import http_json
-from hanlin.inference.engine import Sampling, is_address, open_engine
+from hanlin.inference.engine import is_address, open_engine
 from hanlin.models.tiny import make_tiny
 from openai_server import Server
 
@@ -81,11 +81,9 @@ def test_its_tokenizer_must_be_known(folder, serve):
     assert engine.score([([1, 5], [6])])[0] < 0
 
 
-def test_no_server_and_no_generation(folder, serve):
+def test_no_server_and_settings_of_other_backends(folder, serve):
     with pytest.raises(InputError, match="could not be reached"):
         open_engine("http://127.0.0.1:9/v1")
-    with pytest.raises(ConfigError, match="asked for scores only"):
-        open_engine(serve().address).generate([[1]], Sampling())
     with pytest.raises(ConfigError, match="dtype cannot be chosen"):
         open_engine(serve().address, dtype="float16")
     with pytest.raises(ConfigError, match="tokenizer cannot be chosen"):

@@ -1,15 +1,20 @@
 """The memory of training: each term against what torch really keeps."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from hanlin.models.info import describe, read_info
 from hanlin.models.memory import (
+    ALL_LINEAR,
+    Program,
     Training,
     activation_bytes,
     adapter_parameters,
     base_bytes,
+    layer_bytes,
     training_memory,
 )
 
@@ -21,10 +26,10 @@ LLAMA_7B = {
 }  # fmt: skip
 
 
-def shape(layers):
+def shape(layers, kv_heads=2):
     return {
         "model_type": "llama", "num_hidden_layers": layers, "hidden_size": 64, "vocab_size": 500,
-        "intermediate_size": 160, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "intermediate_size": 160, "num_attention_heads": 4, "num_key_value_heads": kv_heads,
         "max_position_embeddings": 256, "tie_word_embeddings": False,
     }  # fmt: skip
 
@@ -86,6 +91,66 @@ def test_activations_are_what_autograd_keeps(method, precision, is_recomputing):
     )  # fmt: skip
     found = [activation_bytes(describe(shape(n), name="x"), training) for n in (2, 6)]
     assert (found[1] - found[0]) / 4 == pytest.approx(measured, rel=0.01)
+
+
+def pure_kept_bytes(layers, *, targets):
+    """Return the same for a model whose weights and adapters are all bfloat16, without autocast."""
+    from hanlin.training.adapters import Lora, add_lora
+
+    model = LlamaForCausalLM(LlamaConfig(**shape(layers, kv_heads=4))).to(torch.bfloat16)
+    if targets is not None:
+        model = add_lora(model, Lora(rank=RANK, target_modules=targets), ids=[], seed=1)
+        model = model.to(torch.bfloat16)
+    model.train()
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept, alive = {}, []
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        alive.append(tensor)
+        return tensor
+
+    ids = torch.randint(3, 500, (ROWS, SEQ_LEN), generator=torch.Generator().manual_seed(1))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(input_ids=ids, use_cache=False, labels=ids)
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("adapted", [None, ("q", "v"), ALL_LINEAR])
+def test_activations_of_programs_without_autocast(adapted):
+    modules = {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
+    targets = None if adapted is None else [modules.get(name, f"{name}_proj") for name in adapted]
+    measured = (pure_kept_bytes(6, targets=targets) - pure_kept_bytes(2, targets=targets)) / 4
+    training = Training(
+        "full" if adapted is None else "lora", ROWS, SEQ_LEN, precision="bf16",
+        rank=0 if adapted is None else RANK, adapted=adapted or ALL_LINEAR,
+        program=Program(casting="pure"),
+    )  # fmt: skip
+    info = describe(shape(2, kv_heads=4), name="x")
+    assert layer_bytes(info, training) * ROWS * SEQ_LEN == pytest.approx(measured, rel=0.01)
+
+
+def test_the_peak_is_the_largest_of_three_moments():
+    info = describe(LLAMA_7B, name="x")
+    short = Training(precision="bf16", is_recomputing=True, accumulates=False)
+    assert training_memory(info, short).gradients == 4 * info.parameters  # at the step
+    long = Training(precision="bf16", rows=16, seq_len=2048, accumulates=False)
+    memory = training_memory(info, long)  # at the loss, before any gradient
+    assert memory.gradients == 0 and memory.activations > 4 * info.parameters
+    assert training_memory(info, replace(long, accumulates=True)).gradients == 4 * info.parameters
+
+
+def test_a_card_holds_a_context_and_the_host_can_hold_the_rest():
+    info = describe(LLAMA_7B, name="x")
+    on_card = Training("lora", 1, 512, precision="bf16", rank=8, on_gpu=True)
+    counted = replace(on_card, program=Program(has_cuda_context=False))
+    difference = training_memory(info, on_card).total - training_memory(info, counted).total
+    assert difference == 500_000_000
+    full = Training(precision="bf16", is_recomputing=True, zero_stage=3, processes=8)
+    offloaded = training_memory(info, replace(full, on_host="all"))
+    assert offloaded.weights == offloaded.optimizer == offloaded.gradients == 0
 
 
 @pytest.mark.parametrize("method", ["int8", "qlora"])

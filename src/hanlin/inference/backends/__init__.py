@@ -8,6 +8,7 @@ BACKENDS = LazyTable(
         "transformers": "hanlin.inference.backends.transformers:TransformersEngine",
         "openai": "hanlin.inference.backends.openai:OpenAIEngine",
         "llamacpp": "hanlin.inference.backends.llamacpp:LlamaCppEngine",
+        "vllm": "hanlin.inference.backends.vllm:VllmEngine",
     },
     group="hanlin.backends",
 )

@@ -1,35 +1,52 @@
-"""How does a model behind an OpenAI-compatible server score? By the log-probabilities of prompts.
+"""How does a model behind an OpenAI-compatible server answer and score? By prompts of token ids.
 
-The server is asked for `/completions` with the prompt's own token ids and gives back what it thinks
-of each of them: `echo` with `logprobs` (llama.cpp's Python server, vLLM), or vLLM's
-`prompt_logprobs`. Servers that return log-probabilities of new tokens only cannot score; the first
-request finds that out. Texts are made into ids here, so the model's tokenizer is needed as well.
+The server is asked for `/completions` with the prompt's own ids; what it answers is told in
+`served_answer`. To score, it gives back what it thinks of each token of a prompt: `echo` with
+`logprobs` (llama.cpp's Python server, vLLM), or vLLM's `prompt_logprobs`. Servers that return
+log-probabilities of new tokens only cannot score; the first request finds that out. Texts are made
+into ids here, so the model's tokenizer is needed as well.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from hanlin.core.config import looks_like_hub_id
-from hanlin.core.errors import ConfigError, InputError
-from hanlin.inference.engine import Generation, Sampling, ScoreRequest
+from hanlin.core.errors import ConfigError, HanlinError, InputError, ResourceError
+from hanlin.inference.answer import answer_limit
+from hanlin.inference.engine import (
+    Generation,
+    Sampling,
+    ScoreRequest,
+    StreamEvent,
+    refuse_settings,
+    texts_of,
+)
 from hanlin.inference.http_json import HttpJson, ServerError
+from hanlin.inference.served_answer import ServedAnswer, request_body
+from hanlin.models.manifest import read_manifest
 from hanlin.tokenization.load import Tokenizer
 from hanlin.tokenization.load import load as load_tokenizer
 
+log = logging.getLogger(__name__)
+
 PROMPTS_PER_REQUEST = 16
-REQUESTS_AT_ONCE = 4  # the server makes its own batches of them
+REQUESTS_AT_ONCE = 4  # of prompts to score; the server makes its own batches of them
+SLOTS = 64  # answers asked for at once; the server queues what is too much for it
+REFUSED = (400, 404, 405, 422)  # HTTP: it does not understand the request
 DEFAULT_CONTEXT = 2048  # where the server does not say max_model_len
 ECHO = {"echo": True, "logprobs": 1, "max_tokens": 0}
 PROMPT_LOGPROBS = {"prompt_logprobs": 0, "max_tokens": 1}
 
 
 class OpenAIEngine:
-    """A model behind a server; it scores, and does not generate.
+    """A model behind a server.
 
     The key is taken from the environment variable OPENAI_API_KEY, where there is one.
 
@@ -37,20 +54,31 @@ class OpenAIEngine:
         address: up to the version, for example http://127.0.0.1:8000/v1.
         tokenizer: folder or hub id of the model's tokenizer; None: where the server says that the
             model came from.
+        served: name of one of its models; None: the first.
+
+    Attributes:
+        num_slots: answers that can be asked for at once.
 
     Raises:
         InputError: the server cannot be reached, or serves no model.
         ConfigError: its tokenizer is not known.
     """
 
-    def __init__(self, address: str, *, tokenizer: str | None = None) -> None:
+    def __init__(
+        self, address: str, *, tokenizer: str | None = None, served: str | None = None
+    ) -> None:
         self._http = HttpJson(address.rstrip("/"), key=os.environ.get("OPENAI_API_KEY", ""))
-        model = _served_model(self._http)
+        model = _served_model(self._http, served)
         self._name = str(model["id"])
         # The whole sequence is sent, and one new token may have to fit behind it.
         self._max_length = int(model.get("max_model_len") or DEFAULT_CONTEXT) - 2
-        self._tokenizer = load_tokenizer(tokenizer or _tokenizer_place(model, address))
+        place = tokenizer or _tokenizer_place(model, address)
+        self._tokenizer = load_tokenizer(place)
+        self._manifest = read_manifest(place)
+        self.num_slots = SLOTS
         self._kind: dict[str, Any] | None = None
+        self._speaks_vllm = True  # until it refuses a request that has more than OpenAI's fields
+        self._has_warned = False
 
     @property
     def model_name(self) -> str:
@@ -64,8 +92,8 @@ class OpenAIEngine:
 
     @property
     def manifest(self) -> Mapping[str, Any]:
-        """Return nothing: a server says no more of its model than its name."""
-        return {}
+        """Return the hanlin.json beside the tokenizer; empty where there is none."""
+        return self._manifest
 
     @property
     def max_length(self) -> int:
@@ -90,22 +118,87 @@ class OpenAIEngine:
         return [found.get((tuple(map(int, p)), tuple(map(int, c))), 0.0) for p, c in requests]
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Generation]:
-        """Refuse: a server's answers are texts, and ours are token ids.
+        """Return one answer for each prompt.
 
         Raises:
-            ConfigError: always.
+            ConfigError: beam search is asked for.
+            InputError: the server takes no token ids as a prompt.
+            ResourceError: the server broke off, or could not be reached.
         """
-        raise ConfigError(
-            f"the server {self._http.address} is asked for scores only",
-            why="generated answers come back as texts, whose tokens are not known",
-            fix="choose a scorer that compares options, such as --scorer letter or text, "
-            "or load the model itself",
+
+        def answer(index: int) -> Generation:
+            *_, last = self._events(prompts[index], sampling, index)
+            assert last.generation is not None
+            return last.generation
+
+        with ThreadPoolExecutor(self.num_slots) as pool:
+            return list(pool.map(answer, range(len(prompts))))
+
+    def events(self, prompt: Sequence[int], sampling: Sampling) -> Generator[StreamEvent]:
+        """Yield what `generate([prompt])[0]` is made of as it comes; closing it leaves the server.
+
+        Raises:
+            ConfigError, InputError, ResourceError: as `generate`.
+        """
+        return self._events(prompt, sampling, 0)
+
+    def _events(
+        self, prompt: Sequence[int], sampling: Sampling, index: int
+    ) -> Generator[StreamEvent]:
+        refuse_settings(sampling, ("num_beams", "length_penalty", "adapter"), backend="openai")
+        limit = answer_limit(prompt, sampling, max_length=self.max_length)
+        answer = ServedAnswer(self._tokenizer, sampling, limit=limit)
+        with closing(self._parts(prompt, sampling, index=index, limit=limit)) as parts:
+            for part in parts:
+                for choice in part.get("choices") or ():
+                    yield answer.push(choice)
+                if answer.is_over:
+                    break
+        if answer.has_ids is False and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "%s gives no token ids: those of an answer are made from its text",
+                self._http.address,
+            )
+        yield answer.finish()
+
+    def _parts(
+        self, prompt: Sequence[int], sampling: Sampling, *, index: int, limit: int
+    ) -> Generator[dict[str, Any]]:
+        """Yield the events of the server's stream; a strict server is asked in OpenAI's words."""
+        for speaks_vllm in [True, False] if self._speaks_vllm else [False]:
+            body = request_body(prompt, sampling, index=index, limit=limit, speaks_vllm=speaks_vllm)
+            try:
+                yield from self._http.stream("/completions", {"model": self._name, **body})
+            except ServerError as error:
+                if error.status not in REFUSED or not speaks_vllm:
+                    raise self._failure(error) from error
+                self._speaks_vllm = False
+            else:
+                return
+
+    def _failure(self, error: ServerError) -> HanlinError:
+        """Return what a request that failed tells its caller."""
+        if error.status in REFUSED:
+            return InputError(
+                f"{self._http.address} refused a prompt of token ids",
+                why=str(error),
+                fix="use a server that takes them at /completions (vLLM, llama.cpp's, hanlin serve)"
+                ", or load the model itself",
+            )
+        return ResourceError(
+            f"{self._http.address} did not answer",
+            why=str(error),
+            fix="look at the server's log, then ask again",
         )
 
     def stream(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[str]:
-        """Refuse, as `generate` does."""
-        self.generate([prompt], sampling)
-        yield ""
+        """Yield the text of `generate([prompt])[0]` as it comes, in whole characters."""
+        return texts_of(self.events(prompt, sampling))
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text has, at the start of a document."""
+        return len(self._tokenizer.encode(text, at_start=True))
 
     def _find_kind(self, ids: list[int]) -> dict[str, Any]:
         """Return the settings with which this server gives log-probabilities of a prompt."""
@@ -180,7 +273,7 @@ def _of_token(entry: object, token: int) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _served_model(http: HttpJson) -> dict[str, Any]:
+def _served_model(http: HttpJson, name: str | None) -> dict[str, Any]:
     try:
         reply = http.get("/models")
     except ServerError as error:
@@ -192,7 +285,9 @@ def _served_model(http: HttpJson) -> dict[str, Any]:
     models = reply.get("data") if isinstance(reply, dict) else None
     if not isinstance(models, list) or not models or not isinstance(models[0], dict):
         raise InputError(f"{http.address} serves no model", why="its list of models is empty")
-    return models[0]
+    found = next((model for model in models if model.get("id") == name), models[0])
+    # vLLM does not repeat the context of a base model at its adapters.
+    return {**found, "max_model_len": found.get("max_model_len") or models[0].get("max_model_len")}
 
 
 def _tokenizer_place(model: Mapping[str, Any], address: str) -> str:

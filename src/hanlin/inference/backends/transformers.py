@@ -1,29 +1,35 @@
-"""How does a Hugging Face model generate and score? In batches, with a key-value cache.
-
-Axes: B prompts, T tokens, V vocabulary.
-"""
+"""How does a Hugging Face model generate and score? In batches, with a key-value cache."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
-from transformers import DynamicCache
 
 from hanlin.core.extras import require
+from hanlin.inference.adapters import Adapters
 from hanlin.inference.answer import Answer, answer_limit
-from hanlin.inference.engine import Generation, Sampling, ScoreRequest
+from hanlin.inference.batch import RunningBatch
+from hanlin.inference.beam import BeamDecoder
+from hanlin.inference.constraint import Constraints
+from hanlin.inference.decoder import Decoder, SingleDecoder
+from hanlin.inference.engine import Generation, Sampling, ScoreRequest, StreamEvent, texts_of
 from hanlin.inference.prefix import Score, Work, score_requests
-from hanlin.inference.sampling import choose, generators
+from hanlin.inference.sampling import generator
 from hanlin.models.load import best_device, load_pair, model_folder, stored_dtype
 from hanlin.models.manifest import read_manifest
 from hanlin.tokenization.load import Tokenizer
 
 Prompt = Sequence[int]
+QUANTIZED: dict[str, dict[str, Any]] = {
+    "int8": {"load_in_8bit": True},
+    "int4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+}
 
 
 class TransformersEngine:
@@ -31,24 +37,38 @@ class TransformersEngine:
 
     Args:
         path: a model folder or a hub id.
-        dtype: type of the weights; "int8" quantizes them while they are read (LLM.int8(), Dettmers
-            et al. 2022, by bitsandbytes).
-        batch_size: prompts that are generated at once.
+        dtype: type of the weights; "int8" and "int4" quantize them while they are read, by
+            bitsandbytes: LLM.int8() (Dettmers et al. 2022) and NF4 (Dettmers et al. 2023).
+        batch_size: sequences that are generated at once.
+        adapters: name -> folder of LoRA adapters that may answer (`Sampling.adapter`).
+
+    Attributes:
+        num_slots: requests that it can answer at the same time.
     """
 
-    def __init__(self, path: str, *, dtype: str = "float32", batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        dtype: str = "float32",
+        batch_size: int = 64,
+        adapters: Mapping[str, str] | None = None,
+    ) -> None:
         folder = model_folder(path)
-        if dtype == "int8":
+        if dtype in QUANTIZED:
             model, self._tokenizer = load_pair(
-                folder, dtype=stored_dtype(folder), quantization=_int8(), device=best_device()
-            )
+                folder, dtype=stored_dtype(folder), quantization=_quantization(dtype),
+                device=best_device(),
+            )  # fmt: skip
             self._model = model
         else:
             model, self._tokenizer = load_pair(folder, dtype=dtype)
-            self._model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+            self._model = model.to(best_device())
         self._manifest = read_manifest(folder)
-        self._batch_size = batch_size
+        self.num_slots = self._batch_size = batch_size
         self._eos_ids = _eos_ids(model, self._tokenizer)
+        folders = {name: Path(place).expanduser() for name, place in (adapters or {}).items()}
+        self._adapters = Adapters(model, folders, base=folder, tokenizer=self._tokenizer)
         self.work = Work()
 
     @property
@@ -68,25 +88,36 @@ class TransformersEngine:
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Generation]:
         """Return one answer for each prompt; no answer depends on the other prompts."""
-        answers = [self._open(prompt, sampling) for prompt in prompts]
-        streams = generators(sampling, len(prompts))
+        decoders = [self.decoder(prompt, sampling, index) for index, prompt in enumerate(prompts)]
+        found: list[Generation | None] = [None] * len(prompts)
         by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        for start in range(0, len(prompts), self._batch_size):
-            batch = by_length[start : start + self._batch_size]
-            steps = self._run(
-                [prompts[i] for i in batch], [answers[i] for i in batch], sampling=sampling,
-                streams=[streams[i] for i in batch],
-            )  # fmt: skip
-            for _ in steps:
-                pass
-        return [answer.generation() for answer in answers]
+        size = max(1, self._batch_size // sampling.num_beams)
+        for start in range(0, len(prompts), size):
+            places = by_length[start : start + size]
+            batch = self.open_batch(sampling.adapter)
+            batch.join([decoders[place] for place in places])
+            while batch.decoders:
+                batch.step()
+            for place in places:
+                found[place] = _outcome(decoders[place]).generation
+        return [generation for generation in found if generation is not None]
+
+    def events(self, prompt: Prompt, sampling: Sampling) -> Generator[StreamEvent]:
+        """Yield what `generate([prompt])[0]` is made of; closing it frees everything."""
+        decoder, batch = self.decoder(prompt, sampling), self.open_batch(sampling.adapter)
+        batch.join([decoder])
+        yield _outcome(decoder)
+        while not decoder.is_over:
+            batch.step()
+            yield _outcome(decoder)
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
         """Yield the text of `generate([prompt])[0]` as it comes, in whole characters."""
-        answer = self._open(prompt, sampling)
-        for _ in self._run([prompt], [answer], sampling=sampling, streams=generators(sampling, 1)):
-            if text := answer.take():
-                yield text
+        return texts_of(self.events(prompt, sampling))
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text has, at the start of a document."""
+        return len(self._tokenizer.encode(text, at_start=True))
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[float]:
         """Return for each (prefix, continuation) the continuation's log-likelihood, in nats."""
@@ -94,74 +125,64 @@ class TransformersEngine:
 
     def judge(self, requests: Sequence[ScoreRequest]) -> list[Score]:
         """Return what `score` does, and whether each continuation is the greedy one."""
-        return score_requests(self._model, requests, max_length=self.max_length, work=self.work)
+        with self._adapters.using(None):
+            return score_requests(self._model, requests, max_length=self.max_length, work=self.work)
 
-    def _open(self, prompt: Prompt, sampling: Sampling) -> Answer:
+    def decoder(self, prompt: Prompt, sampling: Sampling, index: int = 0) -> Decoder:
+        """Return a request that can join a batch.
+
+        Args:
+            prompt: its token ids.
+            sampling: how its answer is chosen.
+            index: its place among prompts that are handed in together.
+
+        Raises:
+            InputError: the context cannot hold the prompt.
+            ConfigError: the grammar cannot be used, or there is no such adapter.
+        """
+        self._adapters.check(sampling.adapter)
         limit = answer_limit(prompt, sampling, max_length=self.max_length)
-        eos_ids = self._eos_ids.union(sampling.stop_ids)
-        return Answer(self._tokenizer, stop=sampling.stop, eos_ids=eos_ids, limit=limit)
+        answer = Answer(
+            self._tokenizer,
+            stop=() if sampling.grammar else sampling.stop,
+            eos_ids=self._eos_ids.union(sampling.stop_ids),
+            limit=limit,
+            constraint=self._constraints.open(sampling.grammar) if sampling.grammar else None,
+        )
+        kind = BeamDecoder if sampling.num_beams > 1 else SingleDecoder
+        return kind(prompt, sampling, answer=answer, stream=generator(sampling, index))
 
-    def _run(
-        self,
-        prompts: Sequence[Prompt],
-        answers: list[Answer],
-        *,
-        sampling: Sampling,
-        streams: list[torch.Generator],
-    ) -> Iterator[None]:
-        """Give every answer its next token, until all are over; yield after each round."""
-        cache = DynamicCache(config=self._model.config)
-        ids_BT, mask_BT = self._pad_left(prompts)
-        logits_BV = self._next_logits(ids_BT, mask_BT, cache)
-        while True:
-            tokens = choose(logits_BV, sampling, streams)
-            for answer, token in zip(answers, tokens, strict=True):
-                answer.push(token)
-            yield
-            going = [i for i, answer in enumerate(answers) if answer.stopped_by is None]
-            if not going:
-                return
-            if len(going) < len(answers):
-                keep_B = torch.tensor(going, device=mask_BT.device)
-                with torch.inference_mode():
-                    cache.batch_select_indices(keep_B)
-                mask_BT = mask_BT[keep_B]
-                answers, streams = [answers[i] for i in going], [streams[i] for i in going]
-            ids_BT = torch.tensor([[tokens[i]] for i in going], device=mask_BT.device)
-            mask_BT = torch.cat([mask_BT, torch.ones_like(ids_BT)], dim=1)
-            logits_BV = self._next_logits(ids_BT, mask_BT, cache)
+    def open_batch(self, adapter: str | None = None) -> RunningBatch:
+        """Return an empty batch, for requests that one adapter answers, joining and leaving."""
 
-    def _pad_left(self, prompts: Sequence[Prompt]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ids and mask [B, T]; the last tokens stand in one column."""
-        longest = max(map(len, prompts))
-        pad = self._tokenizer.pad_id
-        ids = [[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
-        mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-        device = self._model.device
-        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+        def forward(**inputs: Any) -> Any:  # noqa: ANN401 - tensors, and transformers' output
+            with self._adapters.using(adapter):
+                return self._model(**inputs)
 
-    def _next_logits(
-        self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, cache: DynamicCache
-    ) -> torch.Tensor:
-        """Return the logits [B, V] after the last of the new tokens."""
-        positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -ids_BT.shape[1] :]
-        with torch.inference_mode():
-            output = self._model(
-                input_ids=ids_BT,
-                attention_mask=mask_BT,
-                position_ids=positions_BT,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-        return output.logits[:, -1].float()
+        return RunningBatch(
+            forward,
+            device=self._model.device,
+            vocab_size=self._tokenizer.vocab_size,
+            pad_id=self._tokenizer.pad_id,
+        )
+
+    @cached_property
+    def _constraints(self) -> Constraints:
+        return Constraints(self._tokenizer)
 
 
-def _int8() -> Any:  # noqa: ANN401 - a transformers.BitsAndBytesConfig
+def _outcome(decoder: Decoder) -> StreamEvent:
+    """Return what is new of a request; raise what went wrong."""
+    if decoder.error is not None:
+        raise decoder.error
+    return decoder.event()
+
+
+def _quantization(dtype: str) -> Any:  # noqa: ANN401 - a transformers.BitsAndBytesConfig
     if importlib.util.find_spec("bitsandbytes") is None:
-        require("bitsandbytes", extra="quantize", purpose="loading a model in int8")
+        require("bitsandbytes", extra="quantize", purpose=f"loading a model in {dtype}")
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
-    return transformers.BitsAndBytesConfig(load_in_8bit=True)
+    return transformers.BitsAndBytesConfig(**QUANTIZED[dtype])
 
 
 def _eos_ids(model: Any, tokenizer: Tokenizer) -> frozenset[int]:  # noqa: ANN401

@@ -1,0 +1,50 @@
+"""Which graph is meant: a store in a file, or a Neo4j server?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hanlin.extraction.knowledge.graph import GraphStore
+    from hanlin.extraction.knowledge.neo4j import Neo4jGraph
+
+PASSWORD = "NEO4J_PASSWORD"  # noqa: S105 - the name of a variable
+SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
+
+
+def open_graph(name: str, *, language: str, user: str, database: str) -> GraphStore | Neo4jGraph:
+    """Open a store by its path, or connect to a server by its address.
+
+    Raises:
+        InputError: there is no store.
+        ConfigError: a server is meant and no password is set.
+        ResourceError: no server answers.
+    """
+    from hanlin.extraction.knowledge.graph import GraphStore
+
+    if name.partition("://")[0] in SCHEMES:
+        return connect(name, user=user, database=database)
+    return GraphStore.open(Path(name), language=language)
+
+
+def connect(address: str, *, user: str, database: str) -> Neo4jGraph:
+    """Connect to a Neo4j server with the password in NEO4J_PASSWORD.
+
+    Raises:
+        ConfigError: it is not set.
+        MissingExtraError: the driver is not installed.
+        ResourceError: no server answers.
+    """
+    from hanlin.core.errors import ConfigError
+    from hanlin.extraction.knowledge.neo4j import Neo4jGraph
+
+    password = os.environ.get(PASSWORD)
+    if password is None:
+        raise ConfigError(
+            f"the password for {address} is not known",
+            why="it is read from a variable, so that it stands in no list of commands",
+            fix=f"export {PASSWORD}=... (empty for a server without passwords)",
+        )
+    return Neo4jGraph.connect(address, user=user, password=password, database=database)

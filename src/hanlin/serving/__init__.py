@@ -1,0 +1,1 @@
+"""Line 5: the HTTP API and the web page."""
