@@ -13,6 +13,15 @@ if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
+LONGEST = ("test_train_ranks.py", "test_kill_resume.py", "test_recipes_tiny.py", "test_data_ray.py",
+           "test_ui_browser.py", "test_torchrun.py")  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that two workers end at about the same time."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_cache_and_no_hub():
     """Tests make their own stages and never reach out."""

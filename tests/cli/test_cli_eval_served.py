@@ -10,7 +10,7 @@ from hanlin.models.tiny import make_tiny
 from openai_server import Server
 
 
-def test_a_served_model_scores_as_it_does_here(tmp_path, capsys):
+def test_a_served_model_scores_as_it_does_here(tmp_path):
     make_tiny(tmp_path / "tiny")
     World(tmp_path, count=3).write("ceval")
     server = Server(tmp_path / "tiny", kind="prompt_logprobs")
@@ -21,9 +21,6 @@ def test_a_served_model_scores_as_it_does_here(tmp_path, capsys):
                        "--shots", 0, "--out", tmp_path / file, "--json"]  # fmt: skip
             assert run_command(list(map(str, command))) == 0
             found.append(json.loads((tmp_path / file).read_text()))
-        command = [*command, "--scorer", "generate", "--force"]
-        assert run_command(list(map(str, command))) == 2
-        assert "asked for scores only" in capsys.readouterr().err
     finally:
         server.close()
     here, there = found

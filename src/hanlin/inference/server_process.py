@@ -70,6 +70,14 @@ class ServerProcess:
         """Tell whether it runs."""
         return self._process.poll() is None
 
+    def has_died(self, *, within_s: float) -> bool:
+        """Tell whether it ends in a moment: a connection may break before the process is gone."""
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def wait_ready(self, *, timeout_s: float) -> None:
         """Wait until it answers.
 

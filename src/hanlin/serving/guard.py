@@ -67,7 +67,8 @@ class Guard:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         try:
-            return await asyncio.wait_for(self._read(scope, receive), self._settings.body_timeout_s)
+            async with asyncio.timeout(self._settings.body_timeout_s):
+                return await self._read(scope, receive)
         except TimeoutError:
             raise ApiError(408, "the request did not arrive in time") from None
 

@@ -251,13 +251,11 @@ async def _until_all_ended(
     end = loop.time() + timeout_s
     while count:
         try:
-            part = arrived.get_nowait()
-        except asyncio.QueueEmpty:
-            try:
-                part = await asyncio.wait_for(arrived.get(), max(0.0, end - loop.time()))
-            except TimeoutError:
-                message = f"no answer within {timeout_s:g} seconds; ask for a shorter one"
-                raise ApiError(504, message, code="timeout") from None
+            async with asyncio.timeout_at(end):  # wait_for of Python 3.11 can lose a cancel
+                part = await arrived.get()
+        except TimeoutError:
+            message = f"no answer within {timeout_s:g} seconds; ask for a shorter one"
+            raise ApiError(504, message, code="timeout") from None
         if isinstance(part, Exception):
             raise part
         count -= part[1].generation is not None

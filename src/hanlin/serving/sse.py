@@ -83,7 +83,8 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         async for event in self._events():
             message = {"type": "http.response.body", "body": event, "more_body": True}
-            await asyncio.wait_for(send(message), self._send_timeout_s)
+            async with asyncio.timeout(self._send_timeout_s):  # wait_for of 3.11 can lose a cancel
+                await send(message)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _events(self) -> AsyncGenerator[bytes]:

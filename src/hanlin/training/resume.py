@@ -81,7 +81,7 @@ def delete(checkpoint: Checkpoint) -> None:
 
 def _read(path: Path) -> Checkpoint | None:
     try:
-        record = json.loads((path / MARKER).read_text(encoding="utf-8"))
+        record = dict(json.loads((path / MARKER).read_text(encoding="utf-8")))
         processes = int(record.get("processes", 1))
         return Checkpoint(path, int(record["step"]), int(record["tokens"]), processes)
     except (OSError, ValueError, KeyError, TypeError):  # no readable marker: not complete

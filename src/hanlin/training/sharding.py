@@ -90,6 +90,7 @@ def make_whole(model: Any) -> None:  # noqa: ANN401
     import torch
     from torch.distributed.tensor import DTensor
 
+    was_shared = False
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             if hasattr(parameter, "ds_id"):
@@ -100,8 +101,9 @@ def make_whole(model: Any) -> None:  # noqa: ANN401
                 whole = parameter.full_tensor().detach().cpu()
             else:
                 continue
+            was_shared = True
             setattr(module, name, torch.nn.Parameter(whole, requires_grad=parameter.requires_grad))
-    if hasattr(model, "tie_weights"):
+    if was_shared and hasattr(model, "tie_weights"):
         model.tie_weights()
 
 

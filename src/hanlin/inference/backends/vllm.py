@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 PROGRAM = "HANLIN_VLLM"  # environment: how vLLM is called, with arguments of its own
 READY_S = 1800.0  # a large model from a slow disk
+DEATH_S = 1.0  # a broken connection is told apart from a dead server
 MAX_LOGPROBS = 100  # as many as a request may ask for
 ADAPTER, CONFIG = "adapter", "adapter_config.json"
 ROWS = ("embed_tokens", "lm_head")
@@ -82,7 +83,8 @@ class VllmEngine(OpenAIEngine):
         self._process.close()
 
     def _failure(self, error: ServerError) -> HanlinError:
-        return super()._failure(error) if self._process.is_alive else self._process.why_dead()
+        has_died = self._process.has_died(within_s=DEATH_S)
+        return self._process.why_dead() if has_died else super()._failure(error)
 
 
 def vllm_command(path: str, *, port: int, dtype: str | None, tensor_parallel: int) -> list[str]:
