@@ -36,14 +36,16 @@ def bare(kind: str, file: Path, tokenizer: Path, _processes: int, _folder: Path)
     """Encode every text with SentencePiece in one thread, and do nothing else."""
     import sentencepiece
 
-    assert kind == "corpus"
+    def texts(row: dict[str, str]) -> list[str]:
+        return [row["text"]] if kind == "corpus" else [prompt(row), row["output"]]
+
     processor = sentencepiece.SentencePieceProcessor(model_file=str(tokenizer / "tokenizer.model"))
     seconds, rows, tokens = 0.0, 0, 0
     with file.open(encoding="utf-8") as stream:
         for line in stream:
-            text = json.loads(line)["text"]
+            parts = texts(json.loads(line))
             started = time.perf_counter()
-            tokens += len(processor.encode(text)) + 2
+            tokens += sum(len(processor.encode(text)) for text in parts) + 2
             seconds += time.perf_counter() - started
             rows += 1
     return {"seconds": seconds, "rows": rows, "tokens": tokens}

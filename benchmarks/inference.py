@@ -228,9 +228,12 @@ def row(times: list[Times], new_tokens: int) -> dict[str, float]:
 
 
 def cost(found: dict[str, list[Times]], ours: str, bare: str) -> float:
-    """Return how much longer than the bare engine Hanlin takes for an answer, in percent."""
-    pairs = zip(found[ours], found[bare], strict=True)
-    return round(100 * (median(a[1] / b[1] for a, b in pairs) - 1), 2)
+    """Return how much longer than the bare engine Hanlin takes for an answer, in percent.
+
+    The fastest answers of both are compared: what else the machine does only ever adds.
+    """
+    fastest = [min(total for _, total in found[name]) for name in (ours, bare)]
+    return round(100 * (fastest[0] / fastest[1] - 1), 2)
 
 
 def run_in(folder: Path, rounds: int, new_tokens: int) -> dict[str, Any]:
@@ -292,7 +295,8 @@ def page(result: dict[str, Any]) -> str:
     lines = [
         f"{shape['parameters_m']} M random weights, {shape['prompt_tokens']} tokens of prompt, "
         f"{shape['new_tokens']} new ones, greedy; {machine['processor']}, {machine['cpus']} cores. "
-        "Made by `python benchmarks/inference.py`; medians of rounds.",
+        "Made by `python benchmarks/inference.py`; medians of "
+        f"{shape['rounds']} rounds; over the bare engine: the fastest answers of both.",
         "",
         "| engine | tokens/s | first token, ms | whole answer, s | over the bare engine | "
         "over llama.cpp's own count of the same answers |",
@@ -320,7 +324,7 @@ def percent(value: float | None) -> str:
 
 def main() -> None:
     """Run and write the result."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     new_tokens = int(sys.argv[2]) if len(sys.argv) > 2 else 32
     with tempfile.TemporaryDirectory() as name:
         result = run_in(Path(name), rounds, new_tokens)

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from hanlin.core.config import looks_like_hub_id
 from hanlin.core.files import os_error, sha256
-from hanlin.evaluation.wrapped_engine import WrappedEngine
 from hanlin.inference.engine import Engine, Generation, Sampling, ScoreRequest, find_model
+from hanlin.inference.wrapped_engine import WrappedEngine
 
 if TYPE_CHECKING:
     pass

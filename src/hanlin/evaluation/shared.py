@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hanlin.core.ranks import gathered, is_first, rank, world_size
 from hanlin.evaluation.cache import GENERATE_BLOCK, SCORE_BLOCK
-from hanlin.evaluation.wrapped_engine import WrappedEngine
 from hanlin.inference.engine import Engine, Generation, Sampling, ScoreRequest
+from hanlin.inference.wrapped_engine import WrappedEngine
 
 if TYPE_CHECKING:
     pass

@@ -10,13 +10,15 @@ are escaped as the form does it, and an escape is never cut in two.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 from hanlin.core.records import Grammar
 from hanlin.extraction.formats.answer_format import Question
 from hanlin.extraction.prompt import ESCAPE, NOTHING, ROLE_MARK, escape, marks_of
 from hanlin.extraction.schema import MARKS, Schema
 
+Constrain = Literal["off", "schema", "text"]
 MAX_ITEMS = 32  # names of one type, lines, arguments: a model that repeats itself comes to an end
 FORMS = ("lines", "json", "json-spans", "iepile")
 NOT_BLANK = r"/(.|\n)*[^\s\x1c-\x1f](.|\n)*/"
@@ -47,6 +49,22 @@ def grammar_for(question: Question, form: str, *, text: str | None = None) -> Gr
     else:
         start = _json(schema, has_spans=form == "json-spans")
     return Grammar("lark", "\n".join([*start, *_names(text, is_lines=is_lines)]) + "\n")
+
+
+def grammars(constrain: Constrain, form: str) -> Callable[[Question, str], Grammar | None]:
+    """Return what gives the grammar of the answers to a question about a text; None leaves it free.
+
+    Args:
+        constrain: "off", "schema" (names of types) or "text" (also what stands for names).
+        form: one of `FORMS`, unless it is off.
+    """
+
+    def grammar(question: Question, text: str) -> Grammar | None:
+        if constrain == "off":
+            return None
+        return grammar_for(question, form, text=text if constrain == "text" else None)
+
+    return grammar
 
 
 def has_grammar(form: str) -> bool:

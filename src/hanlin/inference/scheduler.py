@@ -16,9 +16,9 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from hanlin.core.closing import Closing
 from hanlin.core.errors import HanlinError, ResourceError
 from hanlin.inference.engine import Engine, Sampling, StreamEvent
 from hanlin.inference.out_of_memory import is_out_of_memory, out_of_memory
@@ -87,16 +87,11 @@ class Ticket:
     def __enter__(self) -> Ticket:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.cancel()
 
 
-class Scheduler:
+class Scheduler(Closing):
     """Runs an engine for many threads.
 
     Args:
@@ -155,17 +150,6 @@ class Scheduler:
         for thread in self._threads:
             thread.join()
         self._open.clear()
-
-    def __enter__(self) -> Scheduler:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _answer_each(self) -> None:
         """Answer one request after the other, until the scheduler is closed."""

@@ -18,8 +18,8 @@ import urllib.request
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
+from hanlin.core.closing import Closing
 from hanlin.core.errors import MissingExtraError, ResourceError
 
 LOG_LINES = 12  # of a dead server that are shown
@@ -27,7 +27,7 @@ PAUSE_S = 0.2
 GRACE_S = 10.0  # for stopping by itself
 
 
-class ServerProcess:
+class ServerProcess(Closing):
     """A running server; it is stopped with this program.
 
     Args:
@@ -120,17 +120,6 @@ class ServerProcess:
     def close(self) -> None:
         """Stop it and its children, and remove the log."""
         self._stop()
-
-    def __enter__(self) -> ServerProcess:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def free_port() -> int:

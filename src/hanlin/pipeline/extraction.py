@@ -13,21 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hanlin.core.errors import ConfigError
 from hanlin.extraction.extract import BATCH_SIZE, Extractor
 from hanlin.extraction.facts import Extraction, Status
 from hanlin.extraction.formats import FORMATS
-from hanlin.extraction.formats.answer_format import AnswerFormat, Asking, Question
-from hanlin.extraction.grammar import FORMS, grammar_for, has_grammar
+from hanlin.extraction.formats.answer_format import AnswerFormat, Asking
+from hanlin.extraction.grammar import FORMS, Constrain, grammars, has_grammar
 from hanlin.extraction.ground import farthest
 from hanlin.extraction.schema import Schema, load_schemas, schema_for
 
 if TYPE_CHECKING:
     from hanlin.inference.engine import Engine, Generation, Sampling
-
-Constraint = Literal["off", "schema", "text"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Settings:
     """
 
     form: str = "lines"
-    constrain: Constraint = "off"
+    constrain: Constrain = "off"
     until: Status | None = None
     prompt: str | None = None
     max_new_tokens: int = 256
@@ -77,6 +75,7 @@ def open_extractor(
     _check_types(form, schemas)
     format = prompt_format(engine, name=settings.prompt)
     ends = stop_ids(format, engine.tokenizer)
+    grammar_of = grammars(settings.constrain, settings.form)
     plain = Sampling(
         max_new_tokens=settings.max_new_tokens, stop=format.stop_strings, stop_ids=ends
     )
@@ -84,16 +83,10 @@ def open_extractor(
     def prompt_ids(question: str) -> list[int]:
         return encode_prompt([Message("user", question)], format=format, tokenizer=engine.tokenizer)
 
-    def sampling(question: Question, text: str) -> Sampling:
-        if settings.constrain == "off":
-            return plain
-        names = text if settings.constrain == "text" else None
-        return replace(plain, grammar=grammar_for(question, settings.form, text=names))
-
     return Extractor(
         engine,
         prompt_ids,
-        sampling,
+        lambda question, text: replace(plain, grammar=grammar_of(question, text)),
         schemas,
         form=form,
         asking=Asking(),

@@ -17,7 +17,7 @@ from hanlin.extraction.extract import Extractor
 from hanlin.extraction.facts import Extraction, to_row
 from hanlin.extraction.formats import FORMATS
 from hanlin.extraction.formats.answer_format import Question
-from hanlin.extraction.grammar import grammar_for, has_grammar
+from hanlin.extraction.grammar import grammars, has_grammar
 from hanlin.extraction.ground import farthest
 from hanlin.extraction.schema import Schema, load_schemas, ready_schemas, schema_for
 from hanlin.inference.engine import Generation, Sampling
@@ -76,13 +76,8 @@ def _samplings(service: Service, body: ExtractBody) -> Callable[[Question, str],
         stop_ids=stop_ids(service.format, service.engine.tokenizer),
     )
 
-    def sampling(question: Question, text: str) -> Sampling:
-        if body.constrain == "off":
-            return plain
-        names = text if body.constrain == "text" else None
-        return replace(plain, grammar=grammar_for(question, body.form, text=names))
-
-    return sampling
+    grammar_of = grammars(body.constrain, body.form)
+    return lambda question, text: replace(plain, grammar=grammar_of(question, text))
 
 
 def find_schemas(schemas: Schemas, wanted: str | Mapping[str, Any]) -> Mapping[str, Schema]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from hanlin.core.records import Grammar, Message
+from hanlin.extraction.grammar import Constrain
 from hanlin.serving.settings import MAX_CHOICES
 
 MAX_TOP_LOGPROBS = 20
@@ -287,7 +288,7 @@ class ExtractBody(Body):
     """Language of the texts; may be left out where the schema has one only."""
     form: Annotated[str, Field(max_length=100)] = "lines"
     """How the model is asked and answers: the form that it was tuned on."""
-    constrain: Literal["off", "schema", "text"] = "off"
+    constrain: Constrain = "off"
     """Hold it to the types of the schema, and its names to parts of the text, by a grammar."""
     max_tokens: Annotated[Int, Field(ge=1, le=2**31 - 1)] | None = None
     """Longest answer about one text, in tokens."""

@@ -79,7 +79,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_values(folder, tmp_path, monkey
         [sys.executable, "-c", CHILD, str(folder), str(journal), json.dumps(REQUESTS)],
         stdout=subprocess.DEVNULL,
     )
-    while child.poll() is None and not journal.exists():
+    while child.poll() is None and not (journal.exists() and journal.stat().st_size):
         time.sleep(0.001)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()

@@ -3,24 +3,10 @@
 import pytest
 from torch.nn.modules.module import register_module_forward_hook
 
-from hanlin.inference.backends.transformers import TransformersEngine
 from hanlin.inference.engine import Sampling
-from hanlin.models.tiny import make_tiny
 
-TEXTS = ("Who wrote the book?", "这本书是谁写的？", "🙂 ＡＢＣ", "x")
 SEARCH = Sampling(max_new_tokens=20, num_beams=4, top_logprobs=2)
 DRAWN = Sampling(max_new_tokens=20, num_beams=4, temperature=1.1, top_logprobs=2, seed=5)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    return TransformersEngine(str(make_tiny(tmp_path_factory.mktemp("tiny"))), batch_size=3)
-
-
-@pytest.fixture(scope="module")
-def prompts(engine):
-    tokenizer = engine.tokenizer
-    return [[tokenizer.bos_id, *tokenizer.encode(text, at_start=True)] for text in TEXTS]
 
 
 @pytest.mark.parametrize("sampling", [SEARCH, DRAWN])

@@ -12,20 +12,8 @@ from hanlin.models.load import load_pair
 from hanlin.models.save import save_model
 from hanlin.models.tiny import make_tiny
 
-TEXTS = ("Who wrote the book?", "这本书是谁写的？", "A 混合 sentence：ＡＢＣ, 🙂!", "x")
 GREEDY = Sampling(max_new_tokens=24)
 SAMPLED = Sampling(max_new_tokens=24, temperature=0.9, top_k=50, top_p=0.95, seed=3)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    return TransformersEngine(str(make_tiny(tmp_path_factory.mktemp("tiny"))), batch_size=3)
-
-
-@pytest.fixture(scope="module")
-def prompts(engine):
-    tokenizer = engine.tokenizer
-    return [[tokenizer.bos_id, *tokenizer.encode(text, at_start=True)] for text in TEXTS]
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])

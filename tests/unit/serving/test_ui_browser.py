@@ -257,6 +257,19 @@ def test_found_spans_are_marked(visit, tmp_path):
     assert [TEXT[e["start"] : e["end"]] for e in row["entities"]] == ["王明华", "青石镇"]
 
 
+@pytest.mark.parametrize(
+    ("choice", "is_held"), [("不约束", False), ("只用模式中的类型", True), ("类型与原文片段", True)]
+)
+def test_answers_are_held_to_the_schema_where_one_wishes(visit, choice, is_held):
+    visit.turn_to("信息抽取")
+    visit.page.fill("#texts textarea", "没有教过的句子。")
+    visit.page.fill("#schema-text textarea", "zh: {entities: [没有学过的类型]}")
+    visit.page.click(f"#constrain label:has-text('{choice}')")
+    visit.page.click("#extract")
+    visit.finished("#extract-status")
+    assert visit.page.inner_text("#extract-status").endswith("无法读取 0") == is_held
+
+
 def test_a_schema_that_is_wrong_is_explained(visit):
     visit.turn_to("信息抽取")
     visit.page.fill("#texts textarea", TEXT)

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, cast
 
+from hanlin.core.closing import Closing
 from hanlin.core.errors import InputError
 from hanlin.core.files import atomic_file
 from hanlin.extraction.knowledge.items import Fact, Item, Kind, Name, Signature, ValueKind
@@ -81,7 +81,7 @@ class Ids(tuple[str, ...]):
     """Ids in place of aliases: all of them are meant."""
 
 
-class GraphStore:
+class GraphStore(Closing):
     """A graph in a file; to be opened with `open` or `create`, and closed (`with`)."""
 
     def __init__(self, connection: sqlite3.Connection, *, language: str = "") -> None:
@@ -143,12 +143,8 @@ class GraphStore:
             connection.close()
         return cls.open(path, language=language)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
     def items(self) -> Iterator[Item]:
@@ -176,6 +172,11 @@ class GraphStore:
     def relation_names(self, relation: str) -> set[str]:
         """Return all that a relation is called, folded."""
         return self._relation_names.get(relation, set())
+
+    def relations(self, language: str = "") -> list[str]:
+        """Return what the relations of the facts are called, in a language or the store's."""
+        rows = self._rows("SELECT DISTINCT relation FROM facts ORDER BY relation")
+        return list(dict.fromkeys(self.name(relation, language) for (relation,) in rows))
 
     def sizes(self) -> dict[str, int]:
         """Return how many entities, names, facts and relations there are."""
@@ -274,13 +275,16 @@ class GraphStore:
             }
         return found
 
-    def name(self, id_: str) -> str:
-        """Return what something is called in the store's language; a value is its own name."""
-        found = ""
-        for text, language in self._rows(
+    def name(self, id_: str, language: str = "") -> str:
+        """Return what something is called, in a language or the store's.
+
+        A value is its own name.
+        """
+        found, language = "", language or self.language
+        for text, own in self._rows(
             "SELECT text, language FROM names WHERE id = ? ORDER BY is_main DESC, rowid", id_
         ):
-            if language in ("", self.language):
+            if own in ("", language):
                 return cast(str, text)
             found = found or text
         return found or id_.rstrip("/").replace("#", "/").rpartition("/")[2]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from types import TracebackType
 from typing import Any, Protocol, Self
 
+from hanlin.core.closing import Closing
 from hanlin.core.errors import ResourceError
 from hanlin.core.extras import require
 from hanlin.extraction.knowledge.graph import MOST, Found, GraphStore, Ids, Triple, fold
@@ -62,7 +62,7 @@ class Driver(Protocol):
         """End the connection."""
 
 
-class Neo4jGraph:
+class Neo4jGraph(Closing):
     """The look-ups of a plan on a Neo4j server.
 
     Args:
@@ -91,12 +91,8 @@ class Neo4jGraph:
             raise _no_answer(address, error) from error
         return cls(driver, database=database)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Leave the server."""
         self.driver.close()
 
     def fill(self, store: GraphStore) -> int:
@@ -152,6 +148,10 @@ class Neo4jGraph:
 
     def named_in(self, question: str) -> list[str]:
         """Return nothing: a server has no quick way to find names inside of a question."""
+        return []
+
+    def relations(self, language: str = "") -> list[str]:
+        """Return nothing: only a plan that begins at a name of `named_in` is held to relations."""
         return []
 
     def _entities(self, aliases: Sequence[str]) -> list[str]:

@@ -11,8 +11,10 @@ import gradio as gr
 
 from hanlin.core.errors import HanlinError
 from hanlin.core.records import Message
-from hanlin.extraction.extract import extract_each
+from hanlin.extraction.extract import Extractor
 from hanlin.extraction.facts import Extraction, to_row
+from hanlin.extraction.formats.lines import LINES
+from hanlin.extraction.grammar import Constrain, grammars
 from hanlin.extraction.html import entity_types, fragment
 from hanlin.extraction.schema import (
     Schema,
@@ -25,11 +27,11 @@ from hanlin.inference.engine import Sampling
 from hanlin.prompts.encode import encode_prompt, stop_ids
 from hanlin.prompts.format import PromptFormat
 from hanlin.serving.ui.controls import ANSWERING, QUIET
-from hanlin.serving.ui.extraction_layout import Schemas, as_yaml, lay_out
+from hanlin.serving.ui.extraction_layout import CONSTRAINTS, Schemas, as_yaml, lay_out
 from hanlin.serving.ui.growing import literal, note_html
 from hanlin.serving.ui.page import Page, hint
 from hanlin.serving.ui.served import Queued
-from hanlin.serving.ui.words import word
+from hanlin.serving.ui.words import Key, word
 from hanlin.text.script import language_share
 
 TAB = "extraction"
@@ -60,7 +62,7 @@ class ExtractionTab:
             trigger_mode="always_last", **QUIET,
         )  # fmt: skip
         seen.extract.click(
-            self.extract, [seen.texts, seen.written, seen.language, *page.inputs],
+            self.extract, [seen.texts, seen.written, seen.language, seen.constrain, *page.inputs],
             [seen.status, seen.found, seen.rows], **ANSWERING,
         )  # fmt: skip
         seen.stop.click(self.stop, **QUIET)
@@ -90,8 +92,14 @@ class ExtractionTab:
         return best if is_better else language
 
     def extract(
-        self, request: gr.Request, texts: str, written: str, language: str, *rest: Any  # noqa: ANN401
-    ) -> Iterator[list[Any]]:  # fmt: skip
+        self,
+        request: gr.Request,
+        texts: str,
+        written: str,
+        language: str,
+        constrain: Key,
+        *rest: Any,  # noqa: ANN401
+    ) -> Iterator[list[Any]]:
         """Extract from one text after the other and show what was found so far."""
         asked = self._page.asked(rest)
         lines = [line.strip() for line in texts.splitlines() if line.strip()]
@@ -103,10 +111,11 @@ class ExtractionTab:
         yield [note_html(word("waiting", asked.language), kind="waiting"), "", ""]
         try:
             schema = schema_for(parse_schemas(written), language)
+            extractor = extractor_of(
+                engine, schema, format, asked.parameters.sampling(), CONSTRAINTS[constrain]
+            )
             for number, text in enumerate(lines, 1):
-                given = Extraction(str(number), text, schema.language)
-                sampling = asked.parameters.sampling()
-                found += one_more(given, schema, engine=engine, format=format, sampling=sampling)
+                found += extractor.batch([Extraction(str(number), text, schema.language)])
                 if engine.is_stopped:
                     found.pop()
                     break
@@ -146,25 +155,21 @@ class ExtractionTab:
         return [note, literal(shown), rows if is_over else ""]
 
 
-def one_more(
-    given: Extraction,
-    schema: Schema,
-    *,
-    engine: Queued,
-    format: PromptFormat,
-    sampling: Sampling,
-) -> list[Extraction]:
-    """Return what is found in one text."""
+def extractor_of(
+    engine: Queued, schema: Schema, format: PromptFormat, sampling: Sampling, constrain: Constrain
+) -> Extractor[Sampling]:
+    """Return what extracts with the page's parameters."""
     tokenizer = engine.tokenizer
     ends = stop_ids(format, tokenizer)
+    plain = replace(sampling, stop=format.stop_strings, stop_ids=ends)
+    grammar_of = grammars(constrain, LINES.name)
 
     def prompt_ids(question: str) -> list[int]:
         return encode_prompt([Message("user", question)], format=format, tokenizer=tokenizer)
 
-    return extract_each(
-        [given],
-        schemas={schema.language: schema},
-        engine=engine,
-        prompt_ids=prompt_ids,
-        sampling=replace(sampling, stop=format.stop_strings, stop_ids=ends),
+    return Extractor(
+        engine,
+        prompt_ids,
+        lambda question, text: replace(plain, grammar=grammar_of(question, text)),
+        {schema.language: schema},
     )

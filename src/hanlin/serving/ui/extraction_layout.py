@@ -9,10 +9,15 @@ from typing import Any
 import gradio as gr
 import yaml
 
+from hanlin.extraction.grammar import Constrain
 from hanlin.extraction.schema import Schema, parse_schemas
 from hanlin.serving.ui.chat_layout import action
 from hanlin.serving.ui.page import Page
+from hanlin.serving.ui.words import Key
 
+CONSTRAINTS: Mapping[Key, Constrain] = {
+    "constrain_off": "off", "constrain_schema": "schema", "constrain_text": "text",
+}  # fmt: skip
 Schemas = Mapping[str, Mapping[str, Schema]]
 START = """\
 zh:
@@ -39,6 +44,7 @@ class ExtractionLayout:
         found: the texts with their spans marked.
         schema: a choice of schemas.
         language: of the texts.
+        constrain: what the answers are held to.
         written: the schema that is used.
         rows: hidden: what was found, as JSON.
     """
@@ -51,6 +57,7 @@ class ExtractionLayout:
     found: Any
     schema: Any
     language: Any
+    constrain: Any
     written: Any
     rows: Any
 
@@ -69,15 +76,15 @@ def lay_out(page: Page, schemas: Schemas) -> ExtractionLayout:
                 save = action(page, "save_rows")
             status, found = gr.HTML(elem_id="extract-status"), gr.HTML(elem_id="found")
         with gr.Column(scale=2, min_width=280):
-            schema, language, written = _schema(page, schemas)
+            schema, language, constrain, written = _schema(page, schemas)
     return ExtractionLayout(
         texts=texts, extract=extract, stop=stop, save=save, status=status, found=found,
-        schema=schema, language=language, written=written,
+        schema=schema, language=language, constrain=constrain, written=written,
         rows=gr.Textbox(visible="hidden", elem_id="rows"),
     )  # fmt: skip
 
 
-def _schema(page: Page, schemas: Schemas) -> tuple[Any, Any, Any]:
+def _schema(page: Page, schemas: Schemas) -> tuple[Any, Any, Any, Any]:
     add, first = page.wording.add, next(iter(schemas), None)
     start = START if first is None else as_yaml(schemas[first])
     known = list(parse_schemas(start))
@@ -89,11 +96,15 @@ def _schema(page: Page, schemas: Schemas) -> tuple[Any, Any, Any]:
         gr.Dropdown, says={"label": "text_language"}, choices=known, value=known[0],
         filterable=False, elem_id="text-language",
     )  # fmt: skip
+    constrain = add(
+        gr.Radio, says={"label": "constrain", "choices": list(CONSTRAINTS)},
+        value="constrain_off", elem_id="constrain",
+    )  # fmt: skip
     written = add(
         gr.Textbox, says={"label": "schema_text"}, value=start, lines=12, max_lines=24,
         elem_id="schema-text", elem_classes="code",
     )  # fmt: skip
-    return schema, language, written
+    return schema, language, constrain, written
 
 
 def as_yaml(schemas: Mapping[str, Schema]) -> str:

@@ -5,16 +5,13 @@ A browser's tickets are remembered by its session: its stop button, and its leav
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Any
 
-from hanlin.inference.engine import Engine, Generation, Sampling, StreamEvent
+from hanlin.inference.engine import Generation, Sampling, StreamEvent
 from hanlin.inference.scheduler import Ticket
+from hanlin.inference.wrapped_engine import WrappedEngine
 from hanlin.serving.settings import UiPlace
-
-if TYPE_CHECKING:
-    from hanlin.tokenization.load import Tokenizer
 
 
 def models_of(place: UiPlace) -> dict[str, UiPlace]:
@@ -71,7 +68,7 @@ class Sessions:
                 del self._tickets[session]
 
 
-class Queued:
+class Queued(WrappedEngine):
     """A model as one session sees it: the part of an `Engine` that talking and extracting need.
 
     Attributes:
@@ -79,24 +76,9 @@ class Queued:
     """
 
     def __init__(self, model: UiPlace, sessions: Sessions, session: str) -> None:
+        super().__init__(model.engine)
         self.is_stopped = False
         self._model, self._sessions, self._session = model, sessions, session
-        self._engine: Engine = model.engine
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Return the model's tokenizer."""
-        return self._engine.tokenizer
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """Return the model's hanlin.json."""
-        return self._engine.manifest
-
-    @property
-    def max_length(self) -> int:
-        """Return how many tokens fit, prompt and answer together."""
-        return self._engine.max_length
 
     def events(self, prompt: Sequence[int], sampling: Sampling) -> Generator[StreamEvent]:
         """Wait for a turn and yield the answer as it comes."""

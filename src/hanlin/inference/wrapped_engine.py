@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hanlin.inference.engine import Engine, Sampling, StreamEvent
+from hanlin.inference.engine import Engine, Sampling, StreamEvent, texts_of
 
 if TYPE_CHECKING:
     from hanlin.tokenization.load import Tokenizer
@@ -38,7 +38,7 @@ class WrappedEngine:
 
     def stream(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[str]:
         """Yield an answer as it comes."""
-        return self._engine.stream(prompt, sampling)
+        return texts_of(self.events(prompt, sampling))
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text has."""
