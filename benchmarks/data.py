@@ -3,8 +3,8 @@
     HANLIN_PEERS=/venvs python benchmarks/data.py PART...
 
 PART is TOOL-KIND-PROCESSES: a tool (hanlin, bare, map, trl, llamafactory), corpus or chat, and 1
-or 2; all of these get the same 33 MB of text or 10,000 conversations. corpus-1, corpus-2, chat-1
-and chat-2 are Hanlin on 500 MB and on 200,000 conversations. segments: rows of the novels and the
+or 2; all of these get the same 100 MB of text or 200,000 conversations. corpus-1 and corpus-2 are
+Hanlin on 500 MB. segments: rows of the novels and the
 laws, with and without KnowLM's overlap. Each part adds to results/data.json. Peers are found at
 /venvs/venv-trl and /venvs/venv-llamafactory; `map` runs in the first, `bare` in ours.
 """
@@ -31,8 +31,7 @@ HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("HANLIN_DATA", HERE.parent.parent / "shared" / "data"))
 PEERS = Path(os.environ.get("HANLIN_PEERS", "/opt"))
 RESULT = HERE / "results" / "data.json"
-TEXT_BYTES, ROWS, SEQ_LEN, PEERS_SHARE = 500_000_000, 200_000, 1024, 20
-KINDS = ("corpus", "chat")
+TEXT_BYTES, ROWS, SEQ_LEN, PEERS_SHARE = 500_000_000, 200_000, 1024, 5
 
 
 def work() -> Path:
@@ -46,7 +45,7 @@ def work() -> Path:
 
 
 def make_inputs(folder: Path) -> None:
-    """Write the corpus and the alpaca files, repeated; and a part of them for peers."""
+    """Write the corpus and the alpaca files, repeated; and a part of the corpus for peers."""
     from hanlin.data.readers import read_documents
     from hanlin.tokenization.load import load
 
@@ -63,8 +62,8 @@ def make_inputs(folder: Path) -> None:
         with (folder / f"corpus{suffix}.jsonl").open("w", encoding="utf-8") as stream:
             for _ in range(max(1, round(TEXT_BYTES / share / size))):
                 stream.writelines(line({"text": text}) for text in texts)
-        with (folder / f"chat{suffix}.jsonl").open("w", encoding="utf-8") as stream:
-            stream.writelines(line(rows[n % len(rows)]) for n in range(ROWS // share))
+    with (folder / "chat.jsonl").open("w", encoding="utf-8") as stream:
+        stream.writelines(line(rows[n % len(rows)]) for n in range(ROWS))
 
 
 def load_json(file: Path) -> Any:  # noqa: ANN401 - any JSON value
@@ -142,7 +141,8 @@ def measure(part: str) -> dict[str, Any]:
     """Run one part in a process of its own; return its figures."""
     tool, kind, count = parse(part)
     folder, out = work(), Path(tempfile.mkdtemp(dir=work()))
-    file = folder / f"{kind}{'' if part.startswith(KINDS) else '-peers'}.jsonl"
+    is_part = kind == "corpus" and not part.startswith("corpus")
+    file = folder / f"{kind}{'-peers' if is_part else ''}.jsonl"
     venv = PEERS / ("venv-llamafactory" if tool == "llamafactory" else "venv-trl")
     python = sys.executable if tool in ("hanlin", "bare") else str(venv / "bin" / "python")
     script = (
@@ -170,7 +170,7 @@ def measure(part: str) -> dict[str, Any]:
 def parse(part: str) -> tuple[str, str, int]:
     """Return tool, kind and number of processes."""
     words = part.split("-")
-    if words[0] in KINDS:
+    if words[0] == "corpus":
         words = ["hanlin", *words]
     return words[0], words[1], int(words[2])
 

@@ -3,13 +3,15 @@
     python benchmarks/recipes.py [NAME...]
 
 Runs `hanlin run NAME --tiny` for all recipes but the quickstart (or those that are named), each in
-a process and a folder of its own, without cache and offline. Results of others are kept.
+a process and a folder of its own, without cache and offline. Results of others are kept. Times are
+those of the clock and of all processors together: on a busy machine the second is the fairer one.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -29,7 +31,7 @@ def rehearse(name: str, folder: Path) -> dict[str, Any]:
     """Run one recipe and return what it took."""
     out = folder / name
     command = [sys.executable, "-m", "hanlin", "run", name, "--tiny", "--out", str(out), "--json"]
-    started = time.perf_counter()
+    started, used = time.perf_counter(), _processor_seconds()
     done = subprocess.run(
         command,
         capture_output=True,
@@ -42,10 +44,22 @@ def rehearse(name: str, folder: Path) -> dict[str, Any]:
     records = [read_json(path) for path in sorted(out.glob("*/stage.json"))]
     return {
         "seconds": round(seconds, 1),
+        "processor_seconds": round(_processor_seconds() - used, 1),
         "stages": len(records),
         "peak_bytes": max(record["peak_bytes"] for record in records),
         "report_card": (out / "report.html").is_file() and bool(json.loads(done.stdout)),
     }
+
+
+def is_slow(row: dict[str, Any]) -> bool:
+    """Tell whether a rehearsal takes too long on two cores, even if it had them for itself."""
+    return row["seconds"] > LIMIT_SECONDS and row["processor_seconds"] > 2 * LIMIT_SECONDS
+
+
+def _processor_seconds() -> float:
+    """Return what finished child processes used."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:
@@ -58,7 +72,7 @@ def main() -> None:
             print(name, found[name])
     found = {name: found[name] for name in sorted(found)}
     write_json(RESULT, {"machine": environment.describe(), "recipes": found})
-    slow = [name for name in names if found[name]["seconds"] > LIMIT_SECONDS]
+    slow = [name for name in names if is_slow(found[name])]
     if slow:
         raise SystemExit(f"longer than {LIMIT_SECONDS} s: {', '.join(slow)}")
 

@@ -1,15 +1,18 @@
 """How fast is finetuning, beside TRL and LLaMA-Factory on the same model, rows and machine?
 
     python benchmarks/training.py DATA [--trl VENV] [--llamafactory VENV] [--rows 400]
-        [--work DIR [--part PART]]
+        [--work DIR [--part PART...]]
 
 DATA holds `alpaca_zh_0-3252.json` and `alpaca_en_0-3252.json`. Every tool tunes all weights of the
 same new model of about 20 million parameters for one epoch over the same conversations, in fp32 on
-the processor, 4,096 tokens a step; the loss counts answers only, so all train the same tokens.
+the processor with one thread, 2,048 tokens a step; the loss counts answers only, so all train the
+same tokens. Seconds are the processor's (wall seconds stand beside them in the JSON).
 Beside them the limit: the same model forward and backward over full rows, nothing else. Then each
 tool once more for the same number of seconds, and the loss of its answers on held-out rows.
+Then Hanlin's epoch beside one of plain transformers with a padded row for each conversation.
 A peer that is not installed is left out, with the reason. In parts (`--work DIR --part world`, then
-`hanlin`, `trl packed`, ..., `hanlin:seconds`, ..., `limit`, `result`) each takes a minute or two.
+`hanlin`, `trl packed`, ..., `padded`, `limit`, `hanlin:seconds`, ..., `losses`, `result`) each
+takes a minute or two; those up to `limit` want a quiet machine.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -31,11 +35,14 @@ os.environ |= {
     "TOKENIZERS_PARALLELISM": "false", "DISABLE_VERSION_CHECK": "1",
 }  # fmt: skip
 
+from training_padding import conversations, losses, padded
 from training_peers import (
+    HANLIN,
     HELD_OUT,
     RATE,
     ROWS_A_STEP,
     SEQ_LEN,
+    THREADS,
     figures,
     llamafactory,
     run,
@@ -76,8 +83,9 @@ def make_world(data: Path, folder: Path, *, rows: int, shape: dict[str, int]) ->
         for row in part:
             question = f"{row['instruction']}\n{row['input']}".strip()
             answer = row["output"].strip()
-            alpaca.append({"instruction": question, "input": "", "output": answer})
-            pairs.append({"prompt": f"User: {question}\nAssistant:", "completion": f" {answer}"})
+            asked = f"User: {question}\nAssistant:"
+            alpaca.append({"instruction": asked, "input": "", "output": f" {answer}</s>"})
+            pairs.append({"prompt": asked, "completion": f" {answer}"})
             turns = (("user", question), ("assistant", answer))
             messages.append({"messages": [{"role": r, "content": text} for r, text in turns]})
         write_lines(folder / f"{name}.messages.jsonl", messages)
@@ -101,9 +109,10 @@ def prepare(world: dict[str, Path], name: str) -> Path:
     }  # fmt: skip
     write_json(folder / f"{name}.yaml", config)  # JSON is YAML too
     out = folder / f"{name}-store"
+    shutil.rmtree(out, ignore_errors=True)
     run(
         [sys.executable, "-m", "hanlin", "data", "prepare", "chat", "--config",
-         folder / f"{name}.yaml", "--out", out], threads=2,
+         folder / f"{name}.yaml", "--out", out],
     )  # fmt: skip
     return out
 
@@ -113,38 +122,40 @@ def ours(world: dict[str, Path], store: Path, out: Path, *, steps: int | None) -
     schedule = {
         "seq_len": SEQ_LEN, "micro_batch_size": ROWS_A_STEP, "learning_rate": RATE,
         "scheduler": "constant", "warmup_steps": 0, "weight_decay": 0.0, "log_every": 1,
-        "save_every": 10_000, **({"steps": steps} if steps else {"epochs": 1}),
+        "save_every": 10_000, "threads": THREADS, **({"steps": steps} if steps else {"epochs": 1}),
     }  # fmt: skip
     config = {
         "model": str(world["base"]), "store": str(store), "method": "full", "schedule": schedule,
     }  # fmt: skip
     write_json(out.with_suffix(".yaml"), config)
     seconds, peak, _ = run(
-        [sys.executable, "-m", "hanlin", "finetune", "--config", out.with_suffix(".yaml"),
-         "--out", out, "--seed", "1"], threads=2,
+        [sys.executable, "-c", HANLIN, "finetune", "--config", out.with_suffix(".yaml"),
+         "--out", out, "--seed", "1"],
     )  # fmt: skip
     metrics = [e for e in read_events(out / "events.jsonl") if e["event"] == "metric"]
-    pairs = itertools.pairwise(metrics)
-    tokens = [(b["tokens"] - a["tokens"]) / b["tokens_per_s"] for a, b in pairs]
-    return figures(seconds, peak, steps=len(metrics), step_seconds=tokens)
+    wall = [(b["tokens"] - a["tokens"]) / b["tokens_per_s"]
+            for a, b in itertools.pairwise([{"tokens": 0}, *metrics])]  # fmt: skip
+    cpu = [b["cpu"] - a["cpu"] for a, b in itertools.pairwise(metrics)]
+    return figures(seconds, peak, wall=wall, cpu=[median(cpu), *cpu])
 
 
-def limit(world: dict[str, Path]) -> float:
+def limit(world: dict[str, Path]) -> dict[str, float]:
     """Return seconds of the bare model forward and backward over one step of full rows."""
     import torch
 
     from hanlin.models.load import load_model
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     model = load_model(world["base"]).train()
     ids = torch.randint(10, VOCAB_SIZE, (ROWS_A_STEP, SEQ_LEN), generator=torch.manual_seed(1))
-    taken = []
+    wall, cpu = [], []
     for _ in range(8):
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.process_time()
         model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
         model.zero_grad()
-        taken.append(time.perf_counter() - started)
-    return round(median(taken[2:]), 4)
+        wall.append(time.perf_counter() - started)
+        cpu.append(time.process_time() - began)
+    return {"step_wall_seconds": median(wall[2:]), "step_cpu_seconds": median(cpu[2:])}
 
 
 def heldout_loss(world: dict[str, Path], store: Path, model: Path) -> float:
@@ -165,23 +176,6 @@ def heldout_loss(world: dict[str, Path], store: Path, model: Path) -> float:
     return round(total / count, 4)
 
 
-def conversations(store: Any) -> Any:  # noqa: ANN401
-    """Yield ids and mask of each conversation of a store."""
-    import torch
-
-    from hanlin.data.pack import IGNORED, PackedRows
-
-    rows = PackedRows(store, seq_len=SEQ_LEN, seed=1)
-    for index in range(rows.rows_per_epoch):
-        row, start = rows.row(index), 0
-        for length in row.lengths:
-            ids = torch.from_numpy(row.ids[start : start + length])
-            labels = torch.from_numpy(row.labels[start : start + length])
-            start += length
-            if bool((labels != IGNORED).any()):
-                yield ids, labels != IGNORED
-
-
 def main() -> None:
     """Run the parts that are asked for; write the result once all are there."""
     parser = argparse.ArgumentParser(
@@ -192,14 +186,14 @@ def main() -> None:
     parser.add_argument("--trl", type=Path, metavar="VENV")
     parser.add_argument("--llamafactory", type=Path, metavar="VENV")
     parser.add_argument("--work", type=Path, help="keep everything here, to run it in parts")
-    parser.add_argument("--part", help="one of: world, TOOL, TOOL:seconds, limit, result")
+    parser.add_argument("--part", nargs="+", metavar="PART", help="in the order given")
     parser.add_argument("--tiny", action="store_true", help="rehearse: a tiny model, no result")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = options.work or Path(name)
         work.mkdir(parents=True, exist_ok=True)
         bench = Bench(options, work)
-        for part in [options.part] if options.part else bench.parts():
+        for part in options.part or bench.parts():
             print(part, bench.run(part), flush=True)
 
 
@@ -233,7 +227,8 @@ class Bench:
     def parts(self) -> list[str]:
         """Return the names of all parts, in order."""
         tools = list(self.tools())
-        return ["world", *tools, *(f"{tool}:seconds" for tool in tools), "limit", "result"]
+        later = [f"{tool}:seconds" for tool in tools]
+        return ["world", *tools, "padded", "limit", *later, "losses", "result"]
 
     def run(self, part: str) -> Any:  # noqa: ANN401
         """Run one part; return its figures."""
@@ -241,9 +236,13 @@ class Bench:
             shape = TINY if self.options.tiny else SHAPE
             make_world(self.options.data, self.folder, rows=self.options.rows, shape=shape)
             return [str(prepare(self.world, name)) for name in ("train", "heldout")]
-        if part == "limit":
-            found = {"step_seconds": limit(self.world)}
-            found["untrained"] = heldout_loss(self.world, self.held, self.world["base"])
+        if part == "padded":
+            found = padded(self.world, self.store, self._emptied("epoch-padded"))
+        elif part == "losses":
+            found = losses(self.world["base"], self.store)
+            found["heldout"] = heldout_loss(self.world, self.held, self.world["base"])
+        elif part == "limit":
+            found = limit(self.world)
         elif part == "result":
             result = self.result()
             if self.options.tiny:
@@ -260,28 +259,36 @@ class Bench:
     def _file(self, part: str) -> Path:
         return self.folder / f"figures-{part.replace(' ', '-').replace(':', '-')}.json"
 
+    def _emptied(self, name: str) -> Path:
+        folder = self.folder / name.replace(" ", "-")
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
+
     def _epoch(self, tool: str) -> dict[str, Any]:
-        out = self.folder / f"epoch-{tool.replace(' ', '-')}"
+        out = self._emptied(f"epoch-{tool}")
         try:
             found = self.tools()[tool](out, None)
         except (RuntimeError, OSError, KeyError, IndexError, ValueError) as error:
             return {"left_out": str(error)[-800:]}
         return found | {
             "trained_tokens_per_s": round(
-                self._tokens("trained_tokens") / found["train_seconds"], 1
-            )
+                self._tokens("trained_tokens") / found["train_wall_seconds"], 1
+            ),
+            "trained_tokens_per_cpu_s": round(
+                self._tokens("trained_tokens") / found["train_cpu_seconds"], 1
+            ),
         }
 
     def _same_seconds(self, tool: str) -> dict[str, Any]:
         own = read_json(self._file(tool))
         if "left_out" in own:
             return {}
-        seconds = read_json(self._file("hanlin"))["train_seconds"]
-        steps = max(1, round(seconds / own["step_seconds"]))
-        out = self.folder / f"seconds-{tool.replace(' ', '-')}"
+        seconds = read_json(self._file("hanlin"))["train_cpu_seconds"]
+        steps = max(1, round(seconds * own["steps"] / own["train_cpu_seconds"]))
+        out = self._emptied(f"seconds-{tool}")
         found = self.tools()[tool](out, steps)
         return {
-            "steps": steps, "train_seconds": found["train_seconds"],
+            "steps": steps, "train_cpu_seconds": found["train_cpu_seconds"],
             "heldout_loss": heldout_loss(self.world, self.held, out),
         }  # fmt: skip
 
@@ -290,53 +297,93 @@ class Bench:
         return sum(source[kind] for source in sources)
 
     def result(self) -> dict[str, Any]:
-        """Return all figures together."""
+        """Return all figures together; a part that was not run is left out."""
         tools = {
-            tool: read_json(self._file(tool))
-            | {"same_seconds": read_json(self._file(f"{tool}:seconds"))}
+            tool: self._read(tool, {"left_out": "not run"})
+            | {"same_seconds": self._read(f"{tool}:seconds", {})}
             for tool in self.tools()
         }
         measured = read_json(self._file("limit"))
-        dense = ROWS_A_STEP * SEQ_LEN / measured["step_seconds"]
-        ours_per_s = self._tokens("tokens") / tools["hanlin"]["train_seconds"]
+        rates = {}
+        for clock in ("wall", "cpu"):
+            dense = ROWS_A_STEP * SEQ_LEN / measured[f"step_{clock}_seconds"]
+            ours_per_s = self._tokens("tokens") / tools["hanlin"][f"train_{clock}_seconds"]
+            rates[clock] = {"tokens_per_s": round(dense, 1),
+                            "ours_over_limit": round(ours_per_s / dense, 3)}  # fmt: skip
         return {
             "machine": environment.describe(), "rows": self.options.rows,
             "tokens": self._tokens("tokens"), "trained_tokens": self._tokens("trained_tokens"),
             "tools": tools,
-            "limit": {
-                "step_seconds": measured["step_seconds"], "tokens_per_s": round(dense, 1),
-                "ours_over_limit": round(ours_per_s / dense, 3),
-            },
-            "untrained_heldout_loss": measured["untrained"],
+            "limit": rates,
+            "packing": self._packing(),
         }  # fmt: skip
+
+    def _read(self, part: str, otherwise: dict[str, Any]) -> dict[str, Any]:
+        file = self._file(part)
+        found: dict[str, Any] = read_json(file) if file.is_file() else otherwise
+        return found
+
+    def _packing(self) -> dict[str, Any]:
+        if not (self._file("padded").is_file() and self._file("losses").is_file()):
+            return {}
+        packed, plain = read_json(self._file("hanlin")), read_json(self._file("padded"))
+        return {
+            "padded": plain,
+            **{
+                f"{clock}_time_over_padded": round(
+                    packed[f"epoch_{clock}_seconds"] / plain[f"epoch_{clock}_seconds"], 3
+                )
+                for clock in ("wall", "cpu")
+            },
+            "untrained_loss": read_json(self._file("losses")),
+            "heldout_loss_after_the_epoch": {
+                "padded": heldout_loss(self.world, self.held, self.folder / "epoch-padded"),
+                "packed": heldout_loss(self.world, self.held, self.folder / "epoch-hanlin"),
+            },
+        }
 
 
 def table(result: dict[str, Any]) -> str:
     """Return the figures for people."""
-    machine, most = result["machine"], result["tools"]["hanlin"]["trained_tokens_per_s"]
+    machine, ours_ = result["machine"], result["tools"]["hanlin"]
     lines = [
         f"One epoch over {result['rows']} conversations, {result['trained_tokens']:,} trained of "
-        f"{result['tokens']:,} tokens, all weights, fp32, on {machine['processor']}, "
-        f"{machine['cpus']} cores. Made by `python benchmarks/training.py`.", "",
-        "| tool | trained tokens/s | Hanlin over it | peak memory | held-out loss after the same "
-        "seconds |", "|---|---:|---:|---:|---:|",
+        f"{result['tokens']:,} tokens, all weights, fp32, one thread, on {machine['processor']}, "
+        f"{machine['cpus']} cores. Processor seconds: other work on the machine counts little. "
+        "Made by `python benchmarks/training.py`.", "",
+        "| tool | trained tokens per processor second | Hanlin over it | peak memory | "
+        "held-out loss after the same processor seconds |", "|---|---:|---:|---:|---:|",
     ]  # fmt: skip
     for tool, row in result["tools"].items():
         if "left_out" in row:
             lines.append(f"| {tool} | left out: {row['left_out'].splitlines()[-1]} | | | |")
             continue
-        speed, same = row["trained_tokens_per_s"], row["same_seconds"]
+        speed, loss = row["trained_tokens_per_cpu_s"], row["same_seconds"].get("heldout_loss")
         lines.append(
-            f"| {tool} | {speed:,.0f} | {most / speed:.2f} | {row['peak_bytes'] / 1e9:.2f} GB | "
-            f"{same['heldout_loss']:.3f} |"
+            f"| {tool} | {speed:,.0f} | {ours_['trained_tokens_per_cpu_s'] / speed:.2f} | "
+            f"{row['peak_bytes'] / 1e9:.2f} GB | {'' if loss is None else f'{loss:.3f}'} |"
         )
+    top = result["limit"]["cpu"]
     lines += [
         "", f"The limit (forward and backward over full rows, nothing else): "
-        f"{result['limit']['tokens_per_s']:,.0f} tokens/s; Hanlin reaches "
-        f"{result['limit']['ours_over_limit']:.2f} of it. Held-out loss before training: "
-        f"{result['untrained_heldout_loss']:.3f}.",
+        f"{top['tokens_per_s']:,.0f} tokens per processor second; Hanlin reaches "
+        f"{top['ours_over_limit']:.2f} of it. {packing_words(result['packing'])}".rstrip(),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def packing_words(packing: dict[str, Any]) -> str:
+    """Return what packing gains, and that it changes nothing; "" where it was not measured."""
+    if not packing:
+        return ""
+    loss, after = packing["untrained_loss"], packing["heldout_loss_after_the_epoch"]
+    return (
+        f"An epoch of packed rows takes {packing['cpu_time_over_padded']:.2f} of the processor "
+        f"time (wall: {packing['wall_time_over_padded']:.2f}) of plain transformers with padded "
+        f"rows. Loss of a trained token before training: packed {loss['packed']:.6f}, padded "
+        f"{loss['padded']:.6f}; on held-out rows {loss['heldout']:.3f}, after the epoch packed "
+        f"{after['packed']:.3f}, padded {after['padded']:.3f}."
+    )
 
 
 if __name__ == "__main__":

@@ -11,24 +11,36 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hanlin.core.files import read_json, write_json
+from hanlin.core.files import write_json
 
-SEQ_LEN, ROWS_A_STEP, RATE, HELD_OUT = 512, 8, 1e-3, 100
-TRL = """
-import json, sys, time, torch
+SEQ_LEN, ROWS_A_STEP, RATE, HELD_OUT = 512, 4, 1e-3, 60
+THREADS = 1  # of each tool: its processor seconds then mean the same on a machine that is shared
+CLOCK = """
+import json, time
+from transformers import TrainerCallback
+class Clock(TrainerCallback):
+    wall, cpu = [], []
+    def on_train_begin(self, *args, **kwargs):
+        self.wall.append(time.perf_counter()); self.cpu.append(time.process_time())
+    on_step_end = on_train_begin
+def tell(**more):
+    times = {"wall": Clock.wall, "cpu": Clock.cpu}
+    each = {name: [b - a for a, b in zip(own, own[1:])] for name, own in times.items()}
+    print("FIGURES " + json.dumps({**each, **more}), flush=True)
+"""
+TRL = (
+    CLOCK
+    + """
+import sys, torch
 from datasets import load_dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 base, rows, out, packing, steps = sys.argv[1:]
 torch.set_num_threads(torch.get_num_threads())
 started = time.perf_counter()
-class Clock(TrainerCallback):
-    times = []
-    def on_step_end(self, *args, **kwargs):
-        self.times.append(time.perf_counter())
 packed = packing == "packed"
 config = SFTConfig(
-    output_dir=out, max_length=512, packing=packed, per_device_train_batch_size=8,
+    output_dir=out, max_length=512, packing=packed, per_device_train_batch_size=4,
     num_train_epochs=1, max_steps=int(steps), learning_rate=1e-3, lr_scheduler_type="constant",
     warmup_steps=0, completion_only_loss=True, bf16=False, fp16=False, use_cpu=True,
     gradient_checkpointing=False, report_to="none", save_strategy="no", logging_steps=5,
@@ -42,22 +54,38 @@ trainer = SFTTrainer(
 prepared = time.perf_counter() - started
 trainer.train()
 trainer.save_model(out)
-print("FIGURES " + json.dumps({
-    "prepare_seconds": prepared, "steps": len(Clock.times),
-    "step_seconds": [b - a for a, b in zip(Clock.times, Clock.times[1:])],
-    "attention": trainer.model.config._attn_implementation,
-}))
+tell(prepare_seconds=prepared, attention=trainer.model.config._attn_implementation)
+"""
+)
+LLAMAFACTORY = (
+    CLOCK
+    + """
+import sys
+from llamafactory.train.tuner import run_exp
+run_exp(args=json.load(open(sys.argv[1])), callbacks=[Clock()])
+tell()
+"""
+)
+HANLIN = """
+import sys, time
+from hanlin.cli.main import run_command
+from hanlin.core.events import EventLog
+emit = EventLog.emit
+def timed(self, event, **fields):
+    emit(self, event, **fields, **({"cpu": time.process_time()} if event == "metric" else {}))
+EventLog.emit = timed
+sys.exit(run_command(sys.argv[1:]))
 """
 
 
-def run(command: list[str | Path], *, threads: int, env: dict[str, str] | None = None) -> Any:  # noqa: ANN401
+def run(command: list[str | Path]) -> Any:  # noqa: ANN401
     """Run a process to its end; return seconds, peak memory in bytes and what it printed."""
     with tempfile.NamedTemporaryFile("r") as record:
         timed = ["/usr/bin/time", "-f", "%M", "-o", record.name, *map(str, command)]
         started = time.perf_counter()
         done = subprocess.run(
             timed, capture_output=True, text=True, check=False,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), **(env or {})},
+            env={**os.environ, "OMP_NUM_THREADS": str(THREADS)},
         )  # fmt: skip
         seconds = time.perf_counter() - started
         if done.returncode:
@@ -72,11 +100,16 @@ def trl(
     """Tune with TRL, padded or packed."""
     seconds, peak, printed = run(
         [venv / "bin" / "python", "-c", TRL, world["base"],
-         world["folder"] / "train.pairs.jsonl", out, packing, str(steps or -1)], threads=2,
+         world["folder"] / "train.pairs.jsonl", out, packing, str(steps or -1)],
     )  # fmt: skip
-    found = json.loads(printed.rpartition("FIGURES ")[2].splitlines()[0])
+    found = told(printed)
     more = {"prepare_seconds": round(found["prepare_seconds"], 2), "attention": found["attention"]}
-    return figures(seconds, peak, steps=found["steps"], step_seconds=found["step_seconds"]) | more
+    return figures(seconds, peak, wall=found["wall"], cpu=found["cpu"]) | more
+
+
+def told(printed: str) -> Any:  # noqa: ANN401
+    """Return what a script printed of its steps."""
+    return json.loads(printed.rpartition("FIGURES ")[2].splitlines()[0])
 
 
 def llamafactory(
@@ -88,7 +121,7 @@ def llamafactory(
     config = {
         "model_name_or_path": str(world["base"]), "stage": "sft", "do_train": True,
         "finetuning_type": "full", "dataset": "rows", "dataset_dir": str(folder),
-        "template": "vanilla", "cutoff_len": SEQ_LEN, "output_dir": str(out),
+        "template": "empty", "cutoff_len": SEQ_LEN, "output_dir": str(out),
         "per_device_train_batch_size": ROWS_A_STEP, "learning_rate": RATE,
         "lr_scheduler_type": "constant", "num_train_epochs": 1.0, "max_steps": steps or -1,
         "logging_steps": 1, "save_strategy": "no", "report_to": "none", "use_cpu": True,
@@ -97,29 +130,19 @@ def llamafactory(
         "disable_gradient_checkpointing": True, "overwrite_output_dir": True,
     }  # fmt: skip
     write_json(out.with_suffix(".yaml"), config)
-    seconds, peak, _ = run(
-        [venv / "bin" / "llamafactory-cli", "train", out.with_suffix(".yaml")], threads=2
+    seconds, peak, printed = run(
+        [venv / "bin" / "python", "-c", LLAMAFACTORY, out.with_suffix(".yaml")]
     )
-    state = read_json(out / "trainer_state.json")
-    log = [json.loads(line) for line in (out / "trainer_log.jsonl").read_text().splitlines()]
-    clocks = [clock_seconds(row["elapsed_time"]) for row in log if "elapsed_time" in row]
-    each = (clocks[-1] - clocks[0]) / max(1, len(clocks) - 1)
-    return figures(seconds, peak, steps=state["global_step"], step_seconds=[each])
+    found = told(printed)
+    return figures(seconds, peak, wall=found["wall"], cpu=found["cpu"])
 
 
-def clock_seconds(text: str) -> int:
-    """Return the seconds of h:mm:ss."""
-    total = 0
-    for part in text.split(":"):
-        total = 60 * total + int(part)
-    return total
-
-
-def figures(seconds: float, peak: int, *, steps: int, step_seconds: list[float]) -> dict[str, Any]:
-    """Return what was measured of one process; the first two steps are left out of the median."""
-    later = step_seconds[2:] or step_seconds
-    return {
-        "process_seconds": seconds, "peak_bytes": peak, "steps": steps,
-        "step_seconds": round(median(later), 4),
-        "train_seconds": round(steps * sum(later) / len(later), 2),
-    }  # fmt: skip
+def figures(seconds: float, peak: int, *, wall: list[float], cpu: list[float]) -> dict[str, Any]:
+    """Return what was measured of one process and of its steps; the first two steps warm up."""
+    found: dict[str, Any] = {"process_seconds": seconds, "peak_bytes": peak, "steps": len(wall)}
+    for name, each in (("wall", wall), ("cpu", cpu)):
+        later = each[2:] or each
+        found[f"step_{name}_seconds"] = round(median(later), 4)
+        found[f"epoch_{name}_seconds"] = round(sum(each), 2)
+        found[f"train_{name}_seconds"] = round(len(each) * sum(later) / len(later), 2)
+    return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tables import filled
+from tables import filled, has_tables, untranslated
 
 from hanlin.cli.main import cli
 from hanlin.core.records import Message, ToolCall
@@ -174,7 +174,7 @@ def main() -> int:
     """Write the pages, or with --check tell whether they are up to date."""
     stale = []
     pages = {"cli.md": cli_page(), "config.md": config_page(), "prompts.md": prompts_page()}
-    pages |= {name: filled(DOCS / name) for name in ("plan.md", "recipes.md")}
+    pages |= {page.name: filled(page) for page in sorted(DOCS.glob("*.md")) if has_tables(page)}
     for name, text in pages.items():
         page = DOCS / name
         if not page.exists() or page.read_text(encoding="utf-8") != text:
@@ -183,6 +183,9 @@ def main() -> int:
                 page.write_text(text, encoding="utf-8")
     if stale and "--check" in sys.argv:
         sys.stderr.write(f"out of date: {', '.join(stale)}; run `make docs`\n")
+        return 1
+    if "--check" in sys.argv and (missing := untranslated()):
+        sys.stderr.write(f"docs/words.zh.yaml lacks: {'; '.join(missing)}\n")
         return 1
     return 0
 

@@ -26,12 +26,6 @@ def code_lines(page: str) -> Iterator[str]:
             held = ""
 
 
-def commands_in(page: str) -> list[str]:
-    """Return the lines of code that call Hanlin, behind a pipe or variables as well."""
-    call = re.compile(r"^([A-Z_]+=\S+ +)*hanlin |\| *hanlin ")
-    return [line for line in code_lines(page) if call.search(line)]
-
-
 def check_line(line: str) -> None:
     """Check each command of a shell line against the options and arguments that it has.
 
@@ -57,6 +51,9 @@ def parse(words: list[str]) -> None:
     while isinstance(command, click.Group) and rest:
         below = command.get_command(context, rest[0])
         if below is None:
+            takes_no_other = type(command).parse_args is click.Group.parse_args  # `report RUN` does
+            if takes_no_other and not rest[0].startswith("-"):
+                command.resolve_command(context, rest)  # raises: no such command
             break
         command, rest = below, rest[1:]
     made = command.make_context(words[0], rest, parent=context)

@@ -14,7 +14,7 @@ os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)
 
 
 LONGEST = ("test_train_ranks.py", "test_kill_resume.py", "test_recipes_tiny.py", "test_data_ray.py",
-           "test_ui_browser.py", "test_torchrun.py")  # fmt: skip
+           "test_ui_browser.py", "test_torchrun.py", "test_book_pages.py")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

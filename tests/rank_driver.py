@@ -1,11 +1,13 @@
-"""Runs stages in several processes, some of them killed: python rank_driver.py JOBS.json
+"""Runs stages in one or more processes, some of them killed: python rank_driver.py JOBS.json
 
-torch is imported once and the ranks are forked with the variables that torchrun sets, one thread
-each. A job is {stage, values, out, ranks, kill_at: [steps], stop_at: step | null}: killed with
-SIGKILL in the middle of a step after each of `kill_at`, then run to its end; with `stop_at` it is
-killed there and left. Prints for each job the steps in its log.
+Everything is imported once and the ranks are forked with the variables that torchrun sets, one
+thread each. A job is {stage, values, out, ranks, kill_at: [steps], stop_at: step | null, kill_with:
+output | null}: killed with SIGKILL in the middle of a step after each of `kill_at`, and while it
+writes the output `kill_with`, then run to its end; with `stop_at` it is killed there and left.
+Prints for each job the steps in its log.
 """
 
+import gc
 import json
 import os
 import random
@@ -13,9 +15,12 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
-os.environ["DS_ACCELERATOR"] = "cpu"  # before DeepSpeed is imported by anything
+os.environ |= {"DS_ACCELERATOR": "cpu", "TOKENIZERS_PARALLELISM": "false"}  # before any import
 
 import torch
 import transformers  # noqa: F401 - imported once, for all ranks
@@ -23,10 +28,25 @@ import transformers  # noqa: F401 - imported once, for all ranks
 from hanlin.core.errors import HanlinError
 from hanlin.core.events import EventLog, read_events
 from hanlin.core.stage import StageContext
+from hanlin.models.load import load_pair
 from hanlin.pipeline.stages import STAGES
 from hanlin.training import fit  # noqa: F401
 
 PATIENCE_S = 240
+
+
+def warm(jobs):
+    """Import what the ranks will, and load their model: transformers compiles a thousand patterns.
+
+    A rank that is forked from here has that behind it, most of the time that it would take.
+    """
+    for job in jobs:
+        STAGES.get(job["stage"])
+    for package in ("deepspeed", "peft"):
+        if find_spec(package):
+            import_module(package)
+    load_pair(jobs[0]["values"]["model"])
+    gc.freeze()  # what is there already is looked through by no rank
 
 
 def start(job, port):
@@ -74,17 +94,24 @@ def has_logged(log, start_byte, step):
     return max(steps, default=0) >= step
 
 
-def kill_at(job, children, size, step, draw):
-    """Kill all ranks, in any order, once the log has come to a step."""
+def has_written(job):
+    """Tell whether the output with which a job is killed is there, or a part of it."""
+    return any(Path(job["out"]).glob(f"{job['kill_with']}/*.safetensors"))
+
+
+def kill_when(job, children, reached, draw, *, may_end=False):
+    """Kill all ranks, in any order, once something is reached."""
     deadline = time.monotonic() + PATIENCE_S
-    while not has_logged(log_of(job), size, step):
+    while not reached():
         ended, status = os.waitpid(-1, os.WNOHANG)
+        if ended and status == 0 and may_end:
+            return
         if ended or time.monotonic() > deadline:
             for child in set(children) - {ended}:
                 os.kill(child, signal.SIGKILL)
             sys.exit(f"{job['out']}: a rank ended with {status} before it was killed")
         time.sleep(0.002)
-    time.sleep(draw.uniform(0, 0.03))
+    time.sleep(0 if may_end else draw.uniform(0, 0.03))
     for child in draw.sample(children, len(children)):
         os.kill(child, signal.SIGKILL)
     for child in children:
@@ -106,7 +133,10 @@ def run(job):
     for step in [*job.get("kill_at", ()), *stop_at]:
         log.touch()
         size = log.stat().st_size
-        kill_at(job, start(job, free_port()), size, step, draw)
+        kill_when(job, start(job, free_port()), partial(has_logged, log, size, step), draw)
+    if job.get("kill_with"):
+        written = partial(has_written, job)
+        kill_when(job, start(job, free_port()), written, draw, may_end=True)
     codes = []
     if not stop_at:
         codes = [os.waitpid(c, 0)[1] for c in start(job, free_port())]
@@ -117,4 +147,5 @@ def run(job):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     jobs = json.loads(Path(sys.argv[1]).read_text())
+    warm(jobs)
     sys.stdout.write(json.dumps({job["out"]: run(job) for job in jobs}))

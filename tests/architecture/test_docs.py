@@ -1,5 +1,6 @@
 """The pages that are written from code are up to date; links inside the docs lead somewhere."""
 
+import json
 import os
 import re
 import subprocess
@@ -32,11 +33,14 @@ def test_the_readme_starts_with_the_two_commands():
         assert "make quickstart" in first_screen and "make test" in first_screen
 
 
-def test_the_book_builds_without_a_warning_and_asks_nobody(tmp_path):
+def test_the_book_builds_without_a_warning_or_a_dead_link_and_asks_nobody(tmp_path):
     pytest.importorskip("mkdocs", reason="mkdocs is not installed (extra docs)")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
     silent = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=silent)
+    assert done.returncode == 0, done.stderr
+    checker = [sys.executable, ROOT / "docs" / "links.py", tmp_path]
+    done = subprocess.run(checker, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for page in ("index.html", "zh/index.html", "zh/troubleshooting.html"):
         html = (tmp_path / page).read_text(encoding="utf-8")
@@ -44,3 +48,5 @@ def test_the_book_builds_without_a_warning_and_asks_nobody(tmp_path):
         assert not re.search(
             r"""<(script|img|iframe)[^>]*src=.http|<link[^>]*stylesheet[^>]*http""", html
         )
+    words = json.loads((tmp_path / "search" / "search_index.json").read_text(encoding="utf-8"))
+    assert any("\u200b训练\u200b" in page["text"] for page in words["docs"])  # jieba's words

@@ -3,6 +3,7 @@
 import pytest
 
 from exam_world import World
+from hanlin.core.files import read_json, write_json
 from hanlin.evaluation.benchmark import BenchmarkConfig, Subject
 from hanlin.evaluation.lm_eval_export import export_task
 from hanlin.evaluation.run import run_benchmark
@@ -24,7 +25,9 @@ CASES = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
-    make_tiny(folder / "model")
+    config = make_tiny(folder / "model") / "config.json"
+    room = {"max_position_embeddings": 1024}  # it cuts each option by itself
+    write_json(config, read_json(config) | room)
     World(folder, count=5).write_all()
     return folder
 

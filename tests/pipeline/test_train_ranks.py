@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def drive(folder, jobs):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """The runs without ZeRO: their world, their folder, the steps of each, what was printed."""
+    """The runs: their world, their folder, the steps of each, what was printed."""
     folder = tmp_path_factory.mktemp("ranks")
     world = make_world(folder / "world")
     jobs = [
@@ -69,27 +70,21 @@ def done(tmp_path_factory):
     for name, (size, portions, ranks) in PORTIONS.items():
         schedule = {"micro_batch_size": size, "gradient_accumulation_steps": portions, **ONE_STEP}
         jobs.append(job(world, folder / name, ranks=ranks, schedule=schedule, keep_state=True))
+    for ranks in (1, 2):
+        jobs.append(job(world, folder / f"lora {ranks}", stage="finetune", ranks=ranks,
+                        schedule={"steps": 4}))  # fmt: skip
+    if find_spec("deepspeed"):
+        jobs += [job(world, folder / f"zero {n}", sharding={"zero": n}) for n in (2, 3)]
+        jobs.append(job(world, folder / "zero moved", sharding={"zero": 3, "offload": "all"}))
+        jobs.append(job(world, folder / "zero killed", sharding={"zero": 3}, kill_at=[4]))
+        jobs.append(job(world, folder / "zero lora", stage="finetune", sharding={"zero": 3},
+                        schedule={"steps": 4}, lora={"grown_rows": "freeze"}))  # fmt: skip
     return world, folder, *drive(folder, jobs)
 
 
-@pytest.fixture(scope="module")
-def zero(done):
-    """The runs with ZeRO: the folder, and the steps of each."""
-    world, folder, _, _ = done
-    jobs = [job(world, folder / f"zero {n}", sharding={"zero": n}) for n in (2, 3)]
-    jobs.append(job(world, folder / "zero killed", sharding={"zero": 3}, kill_at=[4]))
-    jobs.append(job(world, folder / "zero lora", stage="finetune", sharding={"zero": 3},
-                    schedule={"steps": 4}, lora={"grown_rows": "freeze"}))  # fmt: skip
-    return folder, drive(folder, jobs)[0]
-
-
-def _has(package):
-    import importlib.util
-
-    return importlib.util.find_spec(package) is not None
-
-
-needs_deepspeed = pytest.mark.skipif(not _has("deepspeed"), reason="deepspeed is not installed")
+needs_deepspeed = pytest.mark.skipif(
+    not find_spec("deepspeed"), reason="deepspeed is not installed"
+)
 
 
 def losses(folder, name):
@@ -131,6 +126,14 @@ def test_what_two_processes_began_one_can_finish(done):
     assert_close(weights(folder, "stopped"), weights(folder, "whole"), atol=1e-5)
 
 
+def test_an_adapter_of_two_processes_is_that_of_one(done):
+    _, folder, steps, _ = done
+    assert steps["lora 1"] == steps["lora 2"] == [1, 2, 3, 4]
+    assert losses(folder, "lora 2") == pytest.approx(losses(folder, "lora 1"), abs=1e-5)
+    files = (folder / f"lora {n}" / "adapter" / "adapter_model.safetensors" for n in (2, 1))
+    assert_close(*map(load_file, files), atol=1e-5)
+
+
 def gradients(folder, name):
     """Return the gradient of the first step: Adam's first moment holds a tenth of it."""
     optimizer = torch.load(folder / name / "state" / "optimizer.pt", weights_only=True)
@@ -149,9 +152,9 @@ def test_gradients_do_not_depend_on_portions_and_processes(done, name):
 
 
 @needs_deepspeed
-@pytest.mark.parametrize("stage", [2, 3])
-def test_zero_trains_what_plain_processes_train_and_saves_all_of_it(zero, stage):
-    folder, _ = zero
+@pytest.mark.parametrize("stage", [2, 3, "moved"])
+def test_zero_trains_what_plain_processes_train_and_saves_all_of_it(done, stage):
+    _, folder, _, _ = done
     assert losses(folder, f"zero {stage}") == pytest.approx(losses(folder, "whole"), abs=1e-4)
     found = weights(folder, f"zero {stage}")
     assert all(tensor.numel() for tensor in found.values())
@@ -159,8 +162,8 @@ def test_zero_trains_what_plain_processes_train_and_saves_all_of_it(zero, stage)
 
 
 @needs_deepspeed
-def test_zero_3_resumes(zero):
-    folder, steps = zero
+def test_zero_3_resumes(done):
+    _, folder, steps, _ = done
     steps = steps["zero killed"]
     restart = next(b for a, b in pairwise(steps) if b <= a)
     assert 1 < restart <= 5 and steps[-1] == STEPS
@@ -168,8 +171,8 @@ def test_zero_3_resumes(zero):
 
 
 @needs_deepspeed
-def test_an_adapter_under_zero_3_is_whole(zero):
-    folder, steps = zero
+def test_an_adapter_under_zero_3_is_whole(done):
+    _, folder, steps, _ = done
     assert steps["zero lora"] == [1, 2, 3, 4]
     saved = load_file(folder / "zero lora" / "adapter" / "adapter_model.safetensors")
     assert all(tensor.numel() for tensor in saved.values())

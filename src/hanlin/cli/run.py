@@ -54,6 +54,7 @@ def run(  # noqa: PLR0913 - one argument for each option
       hanlin run quickstart --set pretrain.schedule.steps=50 --until pretrain --dry-run
       hanlin run quickstart --redo evaluate --dry-run --json
     """
+    from hanlin.models.runs import models_of_run
     from hanlin.pipeline.plan import make_plan
     from hanlin.pipeline.preflight import check_inputs, preflight
     from hanlin.pipeline.recipe import find_recipe, load_recipe
@@ -73,6 +74,8 @@ def run(  # noqa: PLR0913 - one argument for each option
         preflight(loaded, plan, run_dir)
     run_plan(loaded, plan, run_dir, observer=_console_observer())
     card = write(run_dir)
+    if card.status == "finished" and models_of_run(run_dir):
+        console.note(f"before you pass the model on: hanlin weights card {run_dir}")
     console.result(card.to_json(), as_json=as_json, text=summary(card, run_dir / "report.html"))
 
 

@@ -52,6 +52,11 @@ class InputPath(str):
         """Tell whether it names another stage's output."""
         return self.startswith("@")
 
+    @property
+    def is_hub_id(self) -> bool:
+        """Tell whether it can only be a hub id."""
+        return False
+
 
 class ModelPath(InputPath):
     """A model: like `InputPath`, but a hub id (`owner/name`) is allowed as well."""

@@ -321,8 +321,12 @@ def list_files(path: Path) -> list[Path]:
     return [path]
 
 
-def sha256(path: Path) -> str:
+def sha256(path: Path, *, but: Path | None = None) -> str:
     """Return the hex digest of a file, or of a folder (relative names and contents, sorted).
+
+    Args:
+        path: the file or folder.
+        but: a file in the folder that does not count.
 
     Raises:
         InputError: nothing is there, or it cannot be read.
@@ -332,6 +336,8 @@ def sha256(path: Path) -> str:
     digest = hashlib.sha256()
     try:
         for file in list_files(path):
+            if file == but:
+                continue
             if path.is_dir():
                 digest.update(file.relative_to(path).as_posix().encode() + b"\0")
             with file.open("rb") as stream:

@@ -6,6 +6,7 @@ import os
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Literal
 
 HUB = "https://huggingface.co"
 MIRRORS = {
@@ -32,9 +33,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
-def is_cached(name: str) -> bool:
-    """Tell whether some revision of a model was fetched before."""
-    folder = cache_folder() / f"models--{name.replace('/', '--')}" / "snapshots"
+def is_cached(name: str, *, kind: Literal["models", "datasets"] = "models") -> bool:
+    """Tell whether some revision of a model or data set was fetched before.
+
+    Args:
+        name: owner/name; of a data set also owner/name/folder.
+        kind: what it is.
+    """
+    owner, own = name.split("/")[:2]
+    folder = cache_folder() / f"{kind}--{owner}--{own}" / "snapshots"
     return folder.is_dir() and any(folder.iterdir())
 
 

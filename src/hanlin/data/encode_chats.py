@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hanlin.core.records import Conversation
@@ -64,15 +62,14 @@ class ChatEncoder:
                 refused.append((conversation.source, conversation.line, reason))
             else:
                 usable.append(conversation)
-        with _no_garbage_collection():
-            fitted = fit_conversations(
-                usable,
-                format=self.format,
-                tokenizer=self.tokenizer,
-                seq_len=self.settings.seq_len,
-                loss_on=self.settings.loss_on,
-                truncate=self.settings.truncate,
-            )
+        fitted = fit_conversations(
+            usable,
+            format=self.format,
+            tokenizer=self.tokenizer,
+            seq_len=self.settings.seq_len,
+            loss_on=self.settings.loss_on,
+            truncate=self.settings.truncate,
+        )
         counts = Counter(
             end_tokens=int(fitted.encoded.end_tokens.sum()),
             shortened=int((fitted.dropped_turns > 0).sum()),
@@ -85,15 +82,3 @@ class ChatEncoder:
         if not any([m.role == "assistant" and m.is_trained for m in conversation.messages]):
             return "no answer in it is to be trained"
         return unsupported(conversation, self.format)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Let Python not look for circles among millions of numbers: it took a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

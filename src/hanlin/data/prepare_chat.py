@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Tick = Callable[[int], None]
 BATCH = 1000  # conversations that are encoded at once
+THREADS = 2  # one prepares while the tokenizer works in the other
 
 
 class Config(StageConfig):
@@ -133,7 +134,9 @@ def run(config: Config, context: StageContext) -> None:
             prompt=prompt_record(format, tokenizer),
             seq_len=config.seq_len,
         ) as writer,
-        start_workers(config.engine, count=config.workers, make=make, settings=settings) as workers,
+        start_workers(
+            config.engine, count=config.workers, make=make, settings=settings, threads=THREADS
+        ) as workers,
     ):
         sources = [*config.sources, *config.replay]
         for number, source in enumerate(sources):

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from hanlin.core.errors import ResourceError
 from hanlin.core.extras import require
+from hanlin.data.in_order import collect_seldom
 
 AHEAD = 2  # items that wait for each processor of the cluster
 KNOCK_S = 5.0
@@ -121,6 +122,7 @@ def _do(job: list[Any], item: object) -> object:
         import ray
 
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processors belong to other tasks
+        collect_seldom()
         make, settings = ray.get(job[0])
         _made.clear()  # the work of an earlier command
         _made[name] = make(settings)

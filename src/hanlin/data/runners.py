@@ -25,6 +25,7 @@ def start_workers(
     count: int,
     make: Callable[[Any], Callable[[Any], Any]],
     settings: object,
+    threads: int = 1,
 ) -> AbstractContextManager[Runner]:
     """Return what runs a work; the results do not depend on it.
 
@@ -33,9 +34,10 @@ def start_workers(
         count: how many processes, where this machine alone works.
         make: a function of `settings`, called once in each process; returns what does the work.
         settings: handed to each process, as little as possible.
+        threads: of this process, where it works alone; for work that keeps nothing between items.
     """
     if engine == "ray":
         from hanlin.data.ray_workers import RayWorkers
 
         return RayWorkers(make=make, settings=settings)
-    return Workers(count, make=make, settings=settings)
+    return Workers(count, make=make, settings=settings, threads=threads)

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from hanlin.core.config import InputPath, StrictModel
+from hanlin.core.config import StrictModel
 from hanlin.core.files import size_bytes, write_json, write_jsonl
 from hanlin.core.stage import Estimate
 from hanlin.data.readers import BadRows
+from hanlin.data.readers.hub import DataPath
 
 T = TypeVar("T")
 TICK_EVERY = 200  # rows
@@ -20,8 +21,9 @@ TICK_EVERY = 200  # rows
 class Source(StrictModel):
     """One source of rows."""
 
-    path: InputPath
-    """A file or a folder of files; the format is found from the content."""
+    path: DataPath
+    """A file, a folder of files, or a data set of the hub (owner/name, owner/name/folder); the
+    format is found from the content."""
 
     name: str = Field(pattern=r"^\w[\w.-]*$", max_length=100)
     """Its name in the store; the source's files begin with it."""

@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from hanlin.core.config import InputPath, ModelPath, StrictModel
+from hanlin.core.config import InputPath, StrictModel
 from hanlin.core.errors import InputError
+from hanlin.data.readers.hub import DataPath
 from hanlin.evaluation.statistics import Estimate
 from hanlin.inference.engine import Engine
 from hanlin.prompts.format import PromptFormat
@@ -36,7 +37,7 @@ class BenchmarkConfig(StrictModel):
     """Unique name; the records are in records/ID-MODEL.jsonl."""
     benchmark: str
     """Name in the table of benchmarks; `hanlin eval list` shows them."""
-    data: ModelPath
+    data: DataPath
     """File or folder with the items, or a data set of the hub (owner/name)."""
     language: str | None = None
     """Take the items of this language only, where items say theirs; also shown in the report."""
@@ -112,6 +113,7 @@ class BenchmarkResult:
         language: language of the items, "" where it is unknown or mixed.
         samples: extractions to show (see `benchmarks.extraction`).
         details: what stands behind the number: subjects, categories, biases, what was left out.
+        parts: name -> what the number is made of; each gets a row of its own in the report.
     """
 
     measures: tuple[Measure, ...]
@@ -119,6 +121,7 @@ class BenchmarkResult:
     language: str
     samples: tuple[dict[str, Any], ...] = field(default=())
     details: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, Measure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

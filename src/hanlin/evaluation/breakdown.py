@@ -12,6 +12,8 @@ from hanlin.evaluation.scoring import Ranking
 from hanlin.evaluation.statistics import Estimate, wilson_mean
 
 SHOWN_POSITIONS = 60
+HABIT_SHARE = 0.25  # of the questions: chosen so much more often than right
+FEWEST_FOR_HABITS = 20  # questions
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,22 @@ def problems(details: Mapping[str, Any]) -> list[str]:
         "fewer_shots": f"of {total} questions had room for fewer than {shots} examples",
         "unparsed": f"of {total} generated answers name no option and count as wrong",
     }
-    return found + [f"{details[key]} {text}" for key, text in counts.items() if details.get(key)]
+    found += [f"{details[key]} {text}" for key, text in counts.items() if details.get(key)]
+    return found + _habits(details.get("bias", {}))
+
+
+def _habits(bias: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return a line about an option that is chosen far more often than it is right."""
+    total = sum(counts["chosen"] for counts in bias.values())
+    if total < FEWEST_FOR_HABITS:
+        return []
+    name, most = max(bias.items(), key=lambda item: item[1]["chosen"])
+    if most["chosen"] - most["right"] < total * HABIT_SHARE:
+        return []
+    return [
+        f"option {name} was chosen in {most['chosen']} of {total} questions and is right in "
+        f"{most['right']}: a habit more than an answer"
+    ]
 
 
 def _bias(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def reported(config: BenchmarkConfig, result: BenchmarkResult) -> Measure:
 def score_rows(
     config: BenchmarkConfig, results: Mapping[str, BenchmarkResult]
 ) -> list[dict[str, Any]]:
-    """Return the rows of scores.json for one benchmark.
+    """Return the rows of scores.json for one benchmark: one, and one for each part.
 
     Args:
         config: the benchmark.
@@ -77,18 +77,25 @@ def score_rows(
                      if (found := problems(r.details))},
         "published": comparable(settings, metric=first.metric),
     }  # fmt: skip
-    return [
-        {
-            "benchmark": config.id,
-            "label": config.label or config.id,
-            "language": next(iter(results.values())).language,
-            "metric": first.metric,
-            "higher_is_better": first.higher_is_better,
-            "chance": None if first.chance is None else round(first.chance, 6),
-            "scores": {name: _score(measure) for name, measure in measures.items()},
-            **{key: value for key, value in more.items() if value},
-        }
-    ]
+    label, language = config.label or config.id, next(iter(results.values())).language
+    found = [_row(config.id, label, language, measures) | {k: v for k, v in more.items() if v}]
+    for part in next(iter(results.values())).parts if config.metric is None else ():
+        own = {name: result.parts[part] for name, result in results.items()}
+        found.append(_row(f"{config.id}-{part}", f"{label}: {part}", language, own))
+    return found
+
+
+def _row(id_: str, label: str, language: str, measures: Mapping[str, Measure]) -> dict[str, Any]:
+    first = next(iter(measures.values()))
+    return {
+        "benchmark": id_,
+        "label": label,
+        "language": language,
+        "metric": first.metric,
+        "higher_is_better": first.higher_is_better,
+        "chance": None if first.chance is None else round(first.chance, 6),
+        "scores": {name: _score(measure) for name, measure in measures.items()},
+    }
 
 
 def _settings(result: BenchmarkResult) -> dict[str, Any]:

@@ -228,8 +228,10 @@ def _iepile(question: Question) -> list[str]:
     elif task == "EET":
         members = [(name, "strings") for name in schema.events]
     elif task in ("RE", "SPO"):
-        head, tail = ("head", "tail") if task == "RE" else ("subject", "object")
-        rules.append(f"pair: {_object([(head, 'string'), (tail, 'string')])}")
+        # IEPile's rows of RE have head and tail, its evaluation and OneKE's examples the others.
+        ends = [("head", "tail")] if task == "RE" else []
+        pairs = [_object([(h, "string"), (t, "string")]) for h, t in [*ends, ("subject", "object")]]
+        rules.append(f"pair: {_alternatives(pairs)}")
         members = [(name, _array("pair")) for name in schema.relations]
     elif task == "KG":
         members = [(name, _entities(own)) for name, own in schema.attributes.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from copy import copy
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ from hanlin.inference.text_stream import TextStream
 from hanlin.tokenization.load import Tokenizer
 
 if TYPE_CHECKING:
+    import torch
+
     from hanlin.inference.constraint import Constraint
 
 
@@ -76,6 +78,14 @@ class Answer:
         other.constraint = self.constraint and self.constraint.copy()
         return other
 
+    def allowed(self) -> torch.Tensor | None:
+        """Return which tokens the grammar lets come next, bool [V]; None where there is none.
+
+        Raises:
+            ConfigError: no text satisfies the grammar.
+        """
+        return None if self.constraint is None else self.constraint.allowed(self.eos_ids)
+
     def event(self) -> StreamEvent:
         """Return what became certain since the last call."""
         text, logprobs = self._shown
@@ -104,6 +114,19 @@ class Answer:
         if self._stream.stopped_by is not None:
             return "stop"
         return "length" if len(self.ids) >= self._limit else None
+
+
+def look_ahead(answers: Iterable[Answer]) -> None:
+    """Begin to compute what the grammars of some answers will allow, beside the model's next pass.
+
+    Args:
+        answers: by one tokenizer, none of them over.
+    """
+    held = [(one.constraint, one.eos_ids) for one in answers if one.constraint is not None]
+    if held:
+        from hanlin.inference import constraint
+
+        constraint.look_ahead([one for one, _ in held], [ends for _, ends in held])
 
 
 def answer_limit(prompt: Sequence[int], sampling: Sampling, *, max_length: int) -> int:

@@ -17,7 +17,7 @@ import torch
 from torch.nn.functional import pad
 
 from hanlin.core.errors import HanlinError
-from hanlin.inference.answer import Answer
+from hanlin.inference.answer import Answer, look_ahead
 from hanlin.inference.decoder import NextRow, masked
 from hanlin.inference.engine import Beam, Sampling, StreamEvent, TokenLogprob
 from hanlin.inference.sampling import penalized, token_logprob, warp
@@ -80,6 +80,7 @@ class BeamDecoder:
         self._running = _best((beam for beam in found if not _ended(beam)), num_beams)
         if not self._can_improve():
             self._running = []
+        look_ahead(beam.answer for beam in self._running)
         return [(beam.row, beam.token_id) for beam in self._running]
 
     def event(self) -> StreamEvent:
@@ -115,12 +116,14 @@ class BeamDecoder:
 
     def _totals(self, log_probs_RV: torch.Tensor) -> torch.Tensor:
         """Return the log-likelihood [R, V] of each beam with each next token."""
-        rows = []
-        for beam, row_V in zip(self._running, log_probs_RV, strict=True):
+        rows, allowed = [], {}
+        for row, (beam, row_V) in enumerate(zip(self._running, log_probs_RV, strict=True)):
             ids = beam.answer.ids
-            row_V = penalized(row_V, self.sampling, prompt=self._known, answer=ids)
-            rows.append(masked(row_V, beam.answer))
-        scores_RV = torch.stack(rows)
+            rows.append(penalized(row_V, self.sampling, prompt=self._known, answer=ids))
+            allowed_V = beam.answer.allowed()
+            if allowed_V is not None:
+                allowed[row] = allowed_V
+        scores_RV = masked(torch.stack(rows), allowed)
         if self.sampling.temperature > 0:
             scores_RV = warp(scores_RV, self.sampling, min_keep=self._num_ends + 1)
         totals_R = torch.tensor([beam.total for beam in self._running], device=scores_RV.device)

@@ -7,14 +7,14 @@ random numbers, penalties and grammar, so that requests of any kind share a batc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Protocol
 
 import torch
 
 from hanlin.core.errors import HanlinError
-from hanlin.inference.answer import Answer
+from hanlin.inference.answer import Answer, look_ahead
 from hanlin.inference.engine import Sampling, StreamEvent
 from hanlin.inference.sampling import choose, penalized, token_logprob
 
@@ -73,15 +73,10 @@ class SingleDecoder:
         """Return what is new since the last call."""
         return self.answer.event()
 
-    def scores(self, logits_V: torch.Tensor) -> torch.Tensor:
-        """Return the logits with penalties, -inf where the grammar allows no token.
-
-        Raises:
-            ConfigError: no text satisfies the grammar.
-        """
+    def penalized(self, logits_V: torch.Tensor) -> torch.Tensor:
+        """Return the logits with penalties."""
         answer = self.answer
-        scores_V = penalized(logits_V, self.sampling, prompt=self._known, answer=answer.ids)
-        return masked(scores_V, answer)
+        return penalized(logits_V, self.sampling, prompt=self._known, answer=answer.ids)
 
     def accept(self, token_id: int, logits_V: torch.Tensor) -> list[NextRow]:
         """Take the token that was chosen; return the row if it goes on."""
@@ -97,16 +92,20 @@ class SingleDecoder:
         return [] if self.is_over else [(0, token_id)]
 
 
-def masked(scores_V: torch.Tensor, answer: Answer) -> torch.Tensor:
-    """Return scores that are -inf where an answer's grammar allows no token.
+def masked(scores_RV: torch.Tensor, allowed: Mapping[int, torch.Tensor]) -> torch.Tensor:
+    """Return scores that are -inf where a row's grammar allows no token.
 
-    Raises:
-        ConfigError: no text satisfies the grammar.
+    Args:
+        scores_RV: scores.
+        allowed: of the rows that have a grammar, bool [V].
     """
-    if answer.constraint is None:
-        return scores_V
-    allowed_V = answer.constraint.allowed(answer.eos_ids).to(scores_V.device)
-    return scores_V.masked_fill(~allowed_V, -torch.inf)
+    if not allowed:
+        return scores_RV
+    allowed_RV = torch.stack(list(allowed.values())).to(scores_RV.device)
+    if len(allowed) == len(scores_RV):
+        return scores_RV.masked_fill(~allowed_RV, -torch.inf)
+    rows = torch.tensor(list(allowed), device=scores_RV.device)
+    return scores_RV.index_copy(0, rows, scores_RV[rows].masked_fill(~allowed_RV, -torch.inf))
 
 
 def advance_singles(
@@ -116,19 +115,25 @@ def advance_singles(
 
     A grammar that cannot be satisfied is the error of its own request.
     """
-    rows = []
-    for decoder, logits_V in zip(decoders, logits_RV, strict=True):
+    scores_RV = torch.stack(
+        [decoder.penalized(row_V) for decoder, row_V in zip(decoders, logits_RV, strict=True)]
+    )
+    allowed: dict[int, torch.Tensor] = {}
+    for row, decoder in enumerate(decoders):
         try:
-            rows.append(decoder.scores(logits_V))
+            allowed_V = decoder.answer.allowed()
+            if allowed_V is not None:
+                allowed[row] = allowed_V
         except HanlinError as error:
             decoder.error = error
-            rows.append(logits_V)
-    scores_RV = torch.stack(rows)
+    scores_RV = masked(scores_RV, allowed)
     tokens = choose(scores_RV, [d.sampling for d in decoders], [d.stream for d in decoders])
-    return [
+    going = [
         [] if decoder.error else decoder.accept(token, logits_V)
         for decoder, token, logits_V in zip(decoders, tokens, logits_RV, strict=True)
     ]
+    look_ahead([d.answer for d in decoders if not d.is_over])
+    return going
 
 
 def advance_all(

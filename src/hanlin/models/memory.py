@@ -106,6 +106,7 @@ class Training:
         on_host: what ZeRO keeps in the host's memory: the moments and the update ("optimizer"), or
             the weights as well ("all").
         on_gpu: in a card's memory, not the host's.
+        has_reference: the model as it was is held beside it (DPO of all weights).
         program: whose.
     """
 
@@ -123,6 +124,7 @@ class Training:
     adapted: tuple[str, ...] = ALL_LINEAR
     on_host: Literal["none", "optimizer", "all"] = "none"
     on_gpu: bool = False
+    has_reference: bool = False
     program: Program = field(default=HANLIN)
 
     @property
@@ -182,6 +184,7 @@ def training_memory(info: ModelInfo, training: Training) -> Memory:
     )
     width = 2 if training.is_pure else 4
     weights += 0 if is_full else width * trained
+    weights += 4 * info.parameters if training.has_reference else 0
     is_copied = is_full and training.precision != "fp32" and not training.is_pure
     copies = 2 * (info.parameters - input_embeddings(info)) if is_copied else 0
     fixed = {

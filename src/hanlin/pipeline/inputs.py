@@ -40,6 +40,10 @@ class Input(StrictModel):
     about: str
     """What it holds and where one gets it."""
 
+    license: str = ""
+    """Its license, as the hub names it (cc-by-sa-4.0), for the model card; "" where it is not
+    known. Forgotten where another path is given."""
+
     language: Literal["zh", "en", "code"] | None = None
     """Of texts: which sample `--tiny` takes."""
 

@@ -14,9 +14,7 @@ from hanlin import __version__
 from hanlin.core.artifacts import Artifact
 from hanlin.core.config import (
     InputPath,
-    ModelPath,
     input_paths,
-    looks_like_hub_id,
     map_paths,
     with_paths,
 )
@@ -180,13 +178,13 @@ def _referenced(path: InputPath, before: dict[str, PlannedStage], run_dir: Path)
 
 
 def _located(path: InputPath, folder: Path) -> str:
-    if isinstance(path, ModelPath) and looks_like_hub_id(path) and not (folder / path).exists():
+    if path.is_hub_id and not (folder / path).exists():
         return str(path)
     return str((folder / Path(path).expanduser()).resolve())
 
 
 def _digest(path: InputPath, located: str) -> str:
-    if isinstance(path, ModelPath) and not Path(located).is_absolute():
+    if path.is_hub_id and not Path(located).is_absolute():
         return located  # a hub id stands for itself
     if not Path(located).exists():
         raise InputError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from hanlin.core.errors import HanlinError, InputError, MissingExtraError, Resou
 from hanlin.models.cards import GIB
 from hanlin.models.memory import training_memory
 from hanlin.pipeline.forecast import Job, disk_bytes
+from hanlin.pipeline.launch import Nodes
 from hanlin.pipeline.plan import PlannedStage
 from hanlin.pipeline.recipe import Recipe
 from hanlin.pipeline.recipe_jobs import jobs_of
@@ -28,6 +29,7 @@ NEEDED = {  # kind of stage -> modules and the extras that have them
     "base": [*TRAIN, ("sentencepiece", "train")],
     "pretrain": TRAIN,
     "finetune": TRAIN,
+    "dpo": [*TRAIN, ("trl", "dpo"), ("datasets", "dpo")],
     "merge": TRAIN[:2],
     "evaluate": TRAIN[:2],
     "export": [("gguf", "cpu")],
@@ -88,7 +90,7 @@ def objections(recipe: Recipe, plan: Sequence[PlannedStage], run_dir: Path) -> l
     return [
         *_unwritable(run_dir),
         *_missing_modules(todo),
-        *_no_memory(jobs),
+        *_no_memory(jobs, {item.id: item.config for item in todo}),
         *_no_disk(jobs, run_dir),
         *_no_hub(todo),
     ]
@@ -127,27 +129,39 @@ def _modules(item: PlannedStage) -> list[tuple[str, str]]:
     return modules
 
 
-def _no_memory(jobs: Sequence[Job]) -> list[Objection]:
+def _no_memory(jobs: Sequence[Job], configs: Mapping[str, Any]) -> list[Objection]:
     cards = environment.gpus()
+    have = max((card.memory_bytes for card in cards), default=0)
+    have = have or environment.available_memory_bytes()
     found = []
     for job in jobs:
-        training = replace(job.training, on_gpu=bool(cards))
-        if not cards and training.precision == "bf16":
-            training = replace(training, precision="fp32")
-        needed = training_memory(job.info, training).total
-        have = max((card.memory_bytes for card in cards), default=0)
-        have = have or environment.available_memory_bytes()
+        needed, who = _needed_bytes(job, configs[job.name], has_cards=bool(cards))
         if needed > have:
             where = "its card" if cards else "this machine, which has no card,"
             found.append(
                 Objection(
-                    f"stage {job.name!r} needs about {needed / GIB:.1f} GiB of memory, {where} "
-                    f"has {have / GIB:.1f} GiB",
+                    f"stage {job.name!r} needs about {needed / GIB:.1f} GiB of memory{who}, "
+                    f"{where} has {have / GIB:.1f} GiB",
                     "`hanlin plan` with the same recipe says what would make it fit",
                     ResourceError,
                 )
             )
     return found
+
+
+def _needed_bytes(job: Job, config: Any, *, has_cards: bool) -> tuple[int, str]:  # noqa: ANN401
+    """Return the bytes of one process on its card, or of all processes that share this machine."""
+    if has_cards:
+        training = replace(job.training, on_gpu=True)
+        return training_memory(job.info, training).total, ""
+    training = replace(  # FSDP shares nothing here, and there is no other memory to move things to
+        job.training, on_gpu=False, zero_stage=config.sharding.zero, on_host="none"
+    )
+    if training.precision == "bf16":
+        training = replace(training, precision="fp32")
+    processes = max(1, training.processes // Nodes.of_environment().count)
+    who = f" for {processes} processes" if processes > 1 else ""
+    return processes * training_memory(job.info, training).total, who
 
 
 def _no_disk(jobs: Sequence[Job], run_dir: Path) -> list[Objection]:
@@ -165,7 +179,10 @@ def _no_hub(todo: Sequence[PlannedStage]) -> list[Objection]:
             str(path)
             for item in todo
             for path in input_paths(item.config)
-            if isinstance(path, ModelPath) and path.is_hub_id and not network.is_cached(str(path))
+            if path.is_hub_id
+            and not network.is_cached(
+                path, kind="models" if isinstance(path, ModelPath) else "datasets"
+            )
         }
     )
     if not wanted:

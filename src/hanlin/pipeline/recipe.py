@@ -178,6 +178,7 @@ def _make_tiny(raw: dict[str, Any], source: ConfigSource) -> None:
     raw["stages"] = stages
     raw["name"] = f"{recipe_file.name}-tiny"
     for name, path in paths.items():
+        _forget_license(raw["inputs"][name])
         raw["inputs"][name]["path"] = path
 
 
@@ -210,12 +211,21 @@ def _apply(raw: dict[str, Any], change: str, source: ConfigSource) -> None:
 def _set(raw: dict[str, Any], key: str, value: object, source: ConfigSource) -> None:
     first, _, rest = key.partition(".")
     if first == "inputs" and rest:
-        _check_known(key, rest.split(".")[0], raw.get("inputs"), "input")
-        key = key if "." in rest else f"{key}.path"
+        name, _, below = rest.partition(".")
+        _check_known(key, name, raw.get("inputs"), "input")
+        if below in ("", "path"):
+            key = f"inputs.{name}.path"
+            _forget_license(raw["inputs"][name])
     elif rest:
         _check_known(key, first, raw.get("stages"), "stage")
         key = f"stages.{key}"
     set_value(raw, key, value, source)
+
+
+def _forget_license(item: object) -> None:
+    """Drop an input's license: it was said of another path."""
+    if isinstance(item, dict):
+        item.pop("license", None)
 
 
 def _check_known(key: str, name: str, section: object, noun: str) -> None:

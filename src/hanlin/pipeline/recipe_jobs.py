@@ -11,17 +11,13 @@ from hanlin.core.config import InputPath
 from hanlin.core.errors import HanlinError
 from hanlin.core.files import size_bytes
 from hanlin.models.info import ModelInfo, describe, read_info
-from hanlin.models.memory import Training, adapter_parameters
 from hanlin.models.shapes import known_shape
 from hanlin.pipeline.forecast import Job
 from hanlin.pipeline.recipe import Recipe, RecipeStage
+from hanlin.training.estimates import training_of
 
-TRAININGS = ("base", "pretrain", "finetune")
+TRAININGS = ("base", "pretrain", "finetune", "dpo")
 BYTES_PER_TOKEN = 4  # of text in UTF-8, for a guess of a source's tokens: English 4, Chinese 3 to 5
-SIDES = {
-    "q_proj": "q", "k_proj": "k", "v_proj": "v", "o_proj": "o",
-    "gate_proj": "gate", "up_proj": "up", "down_proj": "down",
-}  # fmt: skip
 
 
 def jobs_of(recipe: Recipe, *, only: Sequence[str] | None = None) -> list[Job]:
@@ -44,27 +40,8 @@ def jobs_of(recipe: Recipe, *, only: Sequence[str] | None = None) -> list[Job]:
 def _job(stage: RecipeStage, info: ModelInfo, book: _Book) -> Job:
     config: Any = stage.config
     schedule = config.schedule
-    method = getattr(config, "method", "full")
-    training = Training(
-        method=method,
-        rows=schedule.micro_batch_size,
-        seq_len=schedule.seq_len,
-        precision="bf16" if schedule.precision == "auto" else schedule.precision,
-        is_recomputing=schedule.gradient_checkpointing,
-        optimizer=schedule.optimizer,
-        zero_stage=config.sharding.zero,
-        on_host=config.sharding.offload,
-        processes=config.processes,
-    )
-    if method != "full":
-        names = config.lora.target_modules or list(SIDES)
-        adapted = tuple(SIDES[name] for name in names if name in SIDES)
-        grown = book.grown_rows(stage) if config.lora.grown_rows == "train" else 0
-        count = adapter_parameters(info, rank=config.lora.rank, grown_rows=grown, adapted=adapted)
-        training = replace(
-            training, rank=config.lora.rank, adapted=adapted, trained_parameters=count
-        )
-    rows = schedule.rows_per_step
+    training = training_of(config, info, grown_rows=book.grown_rows(stage), auto="bf16")
+    rows = schedule.rows_per_step * config.sequences_per_row
     if schedule.steps is not None:
         tokens: int | None = schedule.steps * rows * schedule.seq_len
     else:
@@ -97,6 +74,8 @@ class _Book:
         config: Any = stage.config
         if stage.kind == "base":
             return self._text_tokens(config.corpus)
+        if stage.kind == "dpo":
+            return self._text_tokens(config.preferences)
         maker = self._maker(config.store)
         if maker is None:
             return None

@@ -118,7 +118,7 @@ def estimate(config: Config) -> Estimate:
         },
         name="architecture",
     )
-    return estimate_training(info, config.schedule)
+    return estimate_training(info, config)
 
 
 STAGE = Stage(

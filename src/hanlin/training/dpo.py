@@ -8,7 +8,7 @@ hanlin dpo --model tuned --preferences pairs.jsonl --out adapter
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,8 @@ from hanlin.training.settings import TrainingConfig
 class Config(TrainingConfig):
     """Config of the stage `dpo`."""
 
+    sequences_per_row: ClassVar[int] = 2  # both answers
+
     model: ModelPath
     """The model to tune, one that answers already: a folder or a hub id."""
     preferences: list[InputPath] = Field(min_length=1)
@@ -32,7 +34,7 @@ class Config(TrainingConfig):
     method: Method = "lora"
     """As in `finetune`. "full" holds the model twice: as it becomes, and as it was."""
     lora: Lora = Lora()
-    """The adapter, where the method has one. Rows of a grown vocabulary stay as they are."""
+    """The adapter, where the method has one."""
     init_from: InputPath | None = None
     """An adapter whose weights this one starts with, and from which it is kept from straying."""
     beta: float = Field(default=0.1, gt=0)
@@ -56,11 +58,6 @@ class Config(TrainingConfig):
                 "lora.dropout is set: the model and what it was must differ by their weights "
                 "alone; delete it"
             )
-        if "grown_rows" in self.lora.model_fields_set and self.lora.grown_rows == "train":
-            raise ValueError(
-                "lora.grown_rows is train: TRL computes with lm_head as it was; delete it, or "
-                "train the rows with finetune first"
-            )
         if self.sharding.zero:
             raise ValueError("sharding.zero cannot be set for dpo; delete it")
         return self
@@ -77,8 +74,6 @@ def run(config: Config, context: StageContext) -> None:
     output = "model" if config.method == "full" else "adapter"
     if is_finished(context.out, output):
         return
-    lora = config.lora.model_copy(update={"grown_rows": "freeze"})
-    config = config.model_copy(update={"lora": lora})
     with ranks.together(config.processes):
         tuned = open_tuned(config, context, start=config.init_from)
         pairs, prompt = open_pairs(config, tuned, context)
@@ -93,13 +88,9 @@ def outputs(config: Config) -> Outputs:
 
 
 def estimate(config: Config) -> Estimate:
-    """Estimate from the model's shape, where it is known already; each row holds two answers."""
+    """Estimate from the model's shape, where it is known already."""
     info = info_of(config.model)
-    if info is None:
-        return Estimate()
-    rows = 2 * config.schedule.micro_batch_size
-    schedule = config.schedule.model_copy(update={"micro_batch_size": rows})
-    return estimate_training(info, schedule, method=config.method, rank=config.lora.rank)
+    return Estimate() if info is None else estimate_training(info, config)
 
 
 STAGE = Stage(

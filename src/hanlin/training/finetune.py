@@ -128,9 +128,7 @@ def outputs(config: Config) -> Outputs:
 def estimate(config: Config) -> Estimate:
     """Estimate from the model's shape, where it is known already."""
     info = info_of(config.model)
-    if info is None:
-        return Estimate()
-    return estimate_training(info, config.schedule, method=config.method, rank=config.lora.rank)
+    return Estimate() if info is None else estimate_training(info, config)
 
 
 STAGE = Stage(

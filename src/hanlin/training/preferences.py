@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +33,8 @@ from hanlin.training.tuned import Tuned
 
 if TYPE_CHECKING:
     from hanlin.training.dpo import Config
+
+DEFAULT = re.compile(r"\.default(?=\.|$)")  # in the names of an adapter's parameters
 
 
 def train_on_pairs(config: Config, tuned: Tuned, rows: PairRows, context: StageContext) -> None:
@@ -61,6 +66,7 @@ def train_on_pairs(config: Config, tuned: Tuned, rows: PairRows, context: StageC
         trainer.train(resume_from_checkpoint=str(start.path) if start else None)
     vars(base).pop("forward", None)  # TRL computes log-probabilities in its own one
     base.config.use_cache = use_cache
+    vars(base.get_output_embeddings()).pop("bias", None)
     if "ref" in getattr(tuned.model, "peft_config", {}):  # the adapter as it was, TRL's copy
         tuned.model.delete_adapter("ref")
     if getattr(base, "quantization_method", None) is None:
@@ -95,10 +101,32 @@ def _make_trainer(
         job, context, steps, kind=DPOConfig, beta=config.beta, loss_type=[config.loss],
         max_length=None, gradient_checkpointing=False,
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _adapter_kept(tuned.model):
         trainer = PairTrainer(
             model=tuned.model, ref_model=reference, args=arguments, train_dataset=pairs,
             processing_class=tuned.tokenizer.hf,
         )  # fmt: skip
     equip(trainer, job, context, steps)
     return trainer
+
+
+@contextmanager
+def _adapter_kept(model: Any) -> Iterator[None]:  # noqa: ANN401
+    """Let TRL make its copy "ref" of an adapter while the block runs; then mend both.
+
+    TRL 1.16 rounds adapters of quantized models to bfloat16; it copies parameters with ".default."
+    in their names, and those of grown rows end with it; and it asks lm_head for a bias, which
+    peft's wrapper around trained rows does not hand on.
+    """
+    if not hasattr(model, "peft_config"):
+        yield
+        return
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    yield
+    for name, value in before.items():
+        for own in (name, DEFAULT.sub(".ref", name)):
+            parameter = model.get_parameter(own)
+            parameter.data = value.to(parameter.device, copy=True)
+    head = model.get_output_embeddings()
+    if hasattr(head, "token_adapter"):
+        vars(head)["bias"] = getattr(head.original_module, "bias", None)

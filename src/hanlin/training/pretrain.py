@@ -48,7 +48,7 @@ def run(config: Config, context: StageContext) -> None:
 def estimate(config: Config) -> Estimate:
     """Estimate from the model's shape, where it is known already."""
     info = info_of(config.model)
-    return Estimate() if info is None else estimate_training(info, config.schedule)
+    return Estimate() if info is None else estimate_training(info, config)
 
 
 STAGE = Stage(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,7 +16,10 @@ STATE = "state"  # name of the output
 
 
 class TrainingConfig(StageConfig):
-    """What `base`, `pretrain` and `finetune` have in common."""
+    """What `base`, `pretrain`, `finetune` and `dpo` have in common."""
+
+    sequences_per_row: ClassVar[int] = 1
+    """How many sequences of `seq_len` a row of a step has."""
 
     schedule: Schedule = Schedule()
     """How long, how fast, in which portions."""
@@ -59,6 +62,15 @@ class TrainingConfig(StageConfig):
                 "optimizer; delete one of them"
             )
         return self
+
+    @property
+    def sharding_stage(self) -> int:
+        """Return the stage of ZeRO, or the one that FSDP is like (`trainer.fsdp`)."""
+        if self.sharding.zero or not self.trainer.get("fsdp"):
+            return self.sharding.zero
+        settings = self.trainer.get("fsdp_config")
+        is_kept = isinstance(settings, dict) and not settings.get("reshard_after_forward", True)
+        return 2 if is_kept else 3
 
     def outputs(self, name: str) -> Outputs:
         """Return what the stage leaves: the output of this name, and the state if it is kept."""

@@ -70,7 +70,7 @@ def run(settings, out):
 def test_scores_records_dialogues_and_extractions(folder, tmp_path):
     scores, seen = run(config(folder), tmp_path / "out")
     assert (scores["version"], scores["models"]) == (1, ["before", "after"])
-    assert [row["benchmark"] for row in scores["rows"]] == ["four-zh", "ie"]
+    assert [row["benchmark"] for row in scores["rows"]] == ["four-zh", "ie", "ie-entities"]
     row = scores["rows"][0]
     assert (row["label"], row["language"], row["metric"]) == ("Four options", "zh", "accuracy")
     assert (row["chance"], row["higher_is_better"]) == (0.25, True)

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from hanlin.core.errors import ConfigError
 from hanlin.core.records import Grammar
 from hanlin.inference.backends.transformers import TransformersEngine
-from hanlin.inference.constraint import Constraints
+from hanlin.inference.constraint import Constraints, look_ahead
 from hanlin.inference.engine import Sampling
 from hanlin.models.load import load_model
 from hanlin.models.save import save_model
@@ -91,6 +91,24 @@ def test_text_fits_a_lark_grammar_a_regex_or_is_one_of_a_list(engine, way):
     choices = ["是", "不是", '"a\\b"', "two\nlines", "🙂 ＡＢＣ"]
     for answer in answers(engine, way, Grammar("choice", json.dumps(choices))):
         assert answer.text in choices and answer.stopped_by == "eos"
+
+
+def test_masks_computed_ahead_are_those_computed_when_asked_for(engine):
+    constraints, ends = Constraints(engine.tokenizer), [engine.tokenizer.eos_id]
+    grammars = [Grammar("lark", LARK), Grammar("choice", '["是", "不是"]'), Grammar("regex", "a*")]
+    for _ in range(3):
+        ahead, plain = ([constraints.open(grammar) for grammar in grammars] for _ in range(2))
+        while ahead:
+            look_ahead(ahead, [ends] * len(ahead))
+            copies = [one.copy() for one in ahead]
+            for one, copied, other in zip(ahead, copies, plain, strict=True):
+                wanted = other.allowed(ends)
+                assert one.allowed(ends).equal(wanted) and copied.allowed(ends).equal(wanted)
+                for moved in (one, other):
+                    moved.advance(int(wanted.nonzero()[-1]))
+            going = [not one.may_end for one in ahead]
+            ahead = [one for one, goes in zip(ahead, going, strict=True) if goes]
+            plain = [one for one, goes in zip(plain, going, strict=True) if goes]
 
 
 def test_what_is_cut_says_so(engine):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hanlin.cli.main import run_command
 from hanlin.core.errors import ConfigError, InputError, MissingExtraError
@@ -16,6 +17,7 @@ from hanlin.models.manifest import read_manifest
 from hanlin.prompts.encode import encode_prompt
 from hanlin.prompts.formats import get_format
 from hanlin.training import dpo
+from hanlin.training.saved_adapter import WEIGHTS
 from training_world import bytes_of, run_stage, write_rows
 
 ROWS = [
@@ -61,6 +63,29 @@ def test_the_better_answers_become_more_likely(world, pairs, tmp_path, method):
     if method == "full":
         return
     assert names == {"adapter_config.json", "adapter_model.safetensors", "hanlin.json"}
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_grown_rows_are_trained_and_others_stay(world, pairs, tmp_path, method):
+    values = inputs(world, pairs, method=method, schedule={"steps": 3})
+    context = run_stage(dpo, values, tmp_path / "out")
+    saved = load_file(context.out / "adapter" / WEIGHTS)
+    rows = [value for name, value in saved.items() if "trainable_tokens_delta" in name]
+    base = load_file(world.model / "model.safetensors")
+    assert len(rows) == 2 and all(own.dtype == torch.float32 for own in saved.values())
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        assert not any(torch.equal(own, base[name][-len(own) :]) for own in rows)
+    frozen = {**values, "lora": {"grown_rows": "freeze"}}
+    context = run_stage(dpo, frozen, tmp_path / "frozen")
+    assert not any("token" in name for name in load_file(context.out / "adapter" / WEIGHTS))
+
+
+def test_an_adapter_that_it_starts_from_is_what_it_is_kept_near(world, pairs, tmp_path):
+    first = run_stage(dpo, inputs(world, pairs, schedule={"steps": 3}), tmp_path / "first")
+    values = inputs(world, pairs, init_from=str(first.out / "adapter"), schedule={"steps": 1})
+    again = run_stage(dpo, values, tmp_path / "again")
+    assert metrics(first)[-1]["loss"] < 0.69  # both answers had moved, the rows among them
+    assert metrics(again)[0]["loss"] == pytest.approx(0.6931, abs=1e-4)
 
 
 def test_its_loss_is_dpo_s(world, pairs, tmp_path):
@@ -193,7 +218,6 @@ def test_a_model_without_a_prompt_needs_one_named(world, pairs, tmp_path):
     ("settings", "message"),
     [
         ({"lora": {"dropout": 0.1}}, "lora.dropout is set"),
-        ({"lora": {"grown_rows": "train"}}, "lora.grown_rows is train"),
         ({"keep_state": True}, "keep_state cannot be set"),
         ({"source_rows": {"a": 2}}, "source_rows cannot be set"),
         ({"sharding": {"zero": 2}, "processes": 2}, "sharding.zero cannot be set for dpo"),

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from hanlin.core.records import Grammar
+    from hanlin.extraction.knowledge.planning import Form
 
 
-def asker(
-    model: str, *, prompt: str | None = None, max_new_tokens: int = 256
-) -> Callable[[Sequence[str]], list[str]]:
+class Ask(Protocol):
+    """Asks a model."""
+
+    def __call__(self, questions: Sequence[str], *, grammar: Grammar | None = None) -> list[str]:
+        """Return one answer for each question, all of them held to the grammar, if there is one."""
+
+
+class Asked(Protocol):
+    """What is needed of a graph; `GraphStore` and `Neo4jGraph` are such."""
+
+    def named_in(self, question: str) -> list[str]:
+        """Return the names of its entities that stand in a question."""
+
+    def relations(self, language: str) -> list[str]:
+        """Return what its relations are called in a language."""
+
+
+def asker(model: str, *, prompt: str | None = None, max_new_tokens: int = 256) -> Ask:
     """Load a model and return a function: questions to answers, chosen greedily.
 
     Raises:
@@ -24,11 +45,54 @@ def asker(
     ends = stop_ids(format, engine.tokenizer)
     sampling = Sampling(max_new_tokens=max_new_tokens, stop=format.stop_strings, stop_ids=ends)
 
-    def ask(questions: Sequence[str]) -> list[str]:
+    def ask(questions: Sequence[str], *, grammar: Grammar | None = None) -> list[str]:
         prompts = [
             encode_prompt([Message("user", question)], format=format, tokenizer=engine.tokenizer)
             for question in questions
         ]
-        return [answer.text for answer in engine.generate(prompts, sampling)]
+        held = replace(sampling, grammar=grammar)
+        return [answer.text for answer in engine.generate(prompts, held)]
 
     return ask
+
+
+def planned(
+    question: str, ask: Ask, graph: Asked, *, language: str, form: Form, is_held: bool
+) -> tuple[str, Sequence[str]]:
+    """Let a model plan the look-ups for a question.
+
+    Args:
+        question: in words.
+        ask: asks the model.
+        graph: where it will be looked up.
+        language: of the question.
+        form: how the model is asked.
+        is_held: hold the model to look-ups that begin at a name in the question and follow the
+            graph's relations.
+
+    Returns:
+        The plan, and the names of the graph's entities that stand in the question.
+
+    Raises:
+        PlanRefusedError: the plan has a number that stands for no name.
+        ConfigError: it is to be held, and the question names nothing.
+    """
+    from hanlin.core.errors import ConfigError
+    from hanlin.extraction.knowledge.planning import code_of, request
+    from hanlin.extraction.knowledge.slots import hide, plan_grammar, restore
+    from hanlin.text.normalize import fold_width
+
+    names: Sequence[str] = graph.named_in(question)
+    shown, slots = question, list(names)
+    if form == "slots":
+        shown, names = hide(fold_width(question), names)
+        slots = [f"#{number}" for number in range(1, len(names) + 1)]
+    if is_held and not slots:
+        raise ConfigError(
+            "the question names nothing that is in the graph",
+            why="--constrain lets a plan begin only at a name that stands in the question",
+            fix="write the name as the graph has it, or ask without --constrain",
+        )
+    grammar = plan_grammar(slots, graph.relations(language)) if is_held else None
+    code = code_of(ask([request(shown, language, form)], grammar=grammar)[0])
+    return (restore(code, names) if form == "slots" else code), names

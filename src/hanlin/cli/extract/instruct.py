@@ -40,8 +40,9 @@ JUDGED_AT_ONCE = 32  # questions
 @click.option("--engine", type=click.Choice(["local", "ray"]), help="Who works.")
 @click.option("--task", type=click.Choice(["extract", "plan"]), default="extract",
               show_default=True, help="plan: questions and plans for extract ask.")  # fmt: skip
-@click.option("--plan-form", type=click.Choice(["code", "cutegpt"]), default="code",
-              show_default=True, help="Form of the plans.")  # fmt: skip
+@click.option("--plan-form", type=click.Choice(["code", "slots", "cutegpt"]),
+              default="code", show_default=True,
+              help="Form of the plans; slots: numbers for the names in a question.")  # fmt: skip
 @click.option("--most", type=click.IntRange(1), default=5000, show_default=True,
               help="Plans of each language and number of hops.")  # fmt: skip
 @click.option("--config", "config_file", type=existing, help="YAML file with more settings.")

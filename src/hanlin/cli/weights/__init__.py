@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from hanlin.cli.weights.card import card
 from hanlin.cli.weights.convert import convert
 from hanlin.cli.weights.diff import diff
 from hanlin.cli.weights.download import download
@@ -22,8 +23,9 @@ def weights() -> None:
     Examples:
       hanlin weights verify runs/quickstart/merge/model
       hanlin weights gguf runs/quickstart/merge/model model-q8_0.gguf --type q8_0
+      hanlin weights card runs/quickstart
     """
 
 
-for command in (merge, gguf, quantize, verify, convert, download, diff, recover):
+for command in (merge, gguf, quantize, verify, convert, download, diff, recover, card):
     weights.add_command(command)

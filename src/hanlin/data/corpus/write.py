@@ -38,6 +38,7 @@ from hanlin.data.store import StoreWriter, TokenStore
 from hanlin.tokenization.load import load
 
 JOURNAL = "journal.json"
+THREADS = 2  # one cleans while the tokenizer works in the other
 ASKED_BYTES = MINIMA + 8  # a signature and a digest
 
 
@@ -86,7 +87,11 @@ def write_store(config: Config, context: StageContext) -> None:
             starts_inside=starts_inside(tokenizer),
         ) as writer,
         start_workers(
-            config.engine, count=config.workers, make=DocumentEncoder, settings=settings
+            config.engine,
+            count=config.workers,
+            make=DocumentEncoder,
+            settings=settings,
+            threads=THREADS,
         ) as workers,
     ):
         progress = journal.restore(writer)

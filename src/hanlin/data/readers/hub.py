@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hanlin.core.config import InputPath
 from hanlin.core.errors import InputError
 from hanlin.core.extras import require
 from hanlin.data.readers.detect import SUFFIXES
@@ -12,6 +13,17 @@ from hanlin.data.readers.detect import SUFFIXES
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(/[\w./-]+)?")
 PACKED = ("", ".gz", ".xz", ".zst")
 TABLES = ("parquet", "arrow")
+
+
+class DataPath(InputPath):
+    """Data: like `InputPath`, but a data set of the hub (`owner/name[/folder]`) is allowed too."""
+
+    __slots__ = ()
+
+    @property
+    def is_hub_id(self) -> bool:
+        """Tell whether it can only be a data set of the hub."""
+        return not self.is_reference and is_hub_id(Path(self))
 
 
 def is_hub_id(path: Path) -> bool:

@@ -20,7 +20,7 @@ from hanlin.evaluation.benchmark import (
 from hanlin.evaluation.statistics import Estimate
 from hanlin.extraction.extract import extract_each
 from hanlin.extraction.facts import Extraction, read_extractions, to_row
-from hanlin.extraction.metrics import f1
+from hanlin.extraction.metrics import F1, PARTS, f1
 from hanlin.extraction.prompt import format_answer
 from hanlin.extraction.schema import Schema, load_schemas, schema_for
 from hanlin.inference.engine import Sampling
@@ -49,15 +49,20 @@ def run(config: BenchmarkConfig, subject: Subject, seed: int) -> BenchmarkResult
             stop_ids=stop_ids(format, engine.tokenizer),
         ),
     )
-    overall = f1(gold, found, seed=seed)["overall"]
-    estimate = Estimate(overall.f1, overall.low, overall.high, len(gold))
+    scores = f1(gold, found, seed=seed)
     rows = [_record(wanted, got) for wanted, got in zip(gold, found, strict=True)]
     return BenchmarkResult(
-        (Measure("f1", estimate, higher_is_better=True),),
+        (_measure(scores["overall"], len(gold)),),
         tuple(rows),
         language_of(config, [example.language for example in gold]),
         samples=tuple(row for row in rows if row["gold"]["entities"]),
+        parts={part: _measure(scores[part], len(gold)) for part in PARTS if scores[part].gold},
     )
+
+
+def _measure(score: F1, texts: int) -> Measure:
+    estimate = Estimate(score.f1, score.low, score.high, texts)
+    return Measure("f1", estimate, higher_is_better=True)
 
 
 def _read(config: BenchmarkConfig) -> tuple[list[Extraction], dict[str, Schema]]:

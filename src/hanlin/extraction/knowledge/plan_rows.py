@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from hanlin.core.errors import InputError
@@ -64,7 +64,7 @@ def _answered_together(rows: Iterable[Planned]) -> list[Planned]:
         key = (row.language, row.plan)
         old = found.get(key)
         answer = tuple(dict.fromkeys((*(old.answer if old else ()), *row.answer)))
-        found[key] = Planned(row.question, row.language, row.hops, row.plan, answer, row.is_test)
+        found[key] = replace(row, answer=answer)
     return list(found.values())
 
 

@@ -13,9 +13,10 @@ from hanlin.core.stage import derive_seed
 from hanlin.extraction.knowledge.compose import is_kept_for_test
 from hanlin.extraction.knowledge.index import GraphIndex
 from hanlin.extraction.knowledge.plan_run import Graph, Outcome, run_plan
+from hanlin.extraction.knowledge.slots import hide
 from hanlin.extraction.knowledge.wording import Wording
 
-Form = Literal["code", "cutegpt"]
+Form = Literal["code", "cutegpt", "slots"]
 REQUESTS = {"zh": "写出查询计划。\n{question}", "en": "Plan the look-ups.\n{question}"}
 # CuteGPT's zero-shot instruction for planning, as its README has it.
 CUTEGPT = """\
@@ -80,6 +81,7 @@ class Planned:
         plan: in the little language.
         answer: names of what it leads to.
         is_test: whether it begins at an entity of the test.
+        names: entities that the question names.
     """
 
     question: str
@@ -88,13 +90,19 @@ class Planned:
     plan: str
     answer: tuple[str, ...]
     is_test: bool
+    names: tuple[str, ...]
 
     def row(self, form: Form = "code") -> dict[str, Any]:
         """Return the conversation that teaches it."""
+        question, plan = self.question, self._json() if form == "cutegpt" else self.plan
+        if form == "slots":
+            question, names = hide(question, self.names)
+            for number, name in enumerate(names, 1):
+                plan = plan.replace(repr(name), f"'#{number}'")
         return {
             "messages": [
-                {"role": "user", "content": request(self.question, self.language, form)},
-                {"role": "assistant", "content": self.plan if form == "code" else self._json()},
+                {"role": "user", "content": request(question, self.language, form)},
+                {"role": "assistant", "content": plan},
             ]
         }
 
@@ -188,7 +196,7 @@ def _planned(
     question = rng.choice(templates).format(head=head, first=relations[0], second=second)
     answer = _name(index, ends[1], language) or index.ids[ends[1]]
     plan = write_plan(head, relations)
-    return Planned(question, language, len(relations), plan, (answer,), is_test)
+    return Planned(question, language, len(relations), plan, (answer,), is_test, (head,))
 
 
 def _name(index: GraphIndex, node: int, language: str) -> str:

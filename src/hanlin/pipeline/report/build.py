@@ -25,6 +25,7 @@ from hanlin.pipeline.report.exports import (
 from hanlin.pipeline.report.folder import RunFolder, artifacts_of_kind, open_folder, stage_lines
 from hanlin.pipeline.report.scores import evaluation
 from hanlin.pipeline.report.summary import summary
+from hanlin.pipeline.report.texts import training_texts
 
 __all__ = ["build", "summary", "write"]
 
@@ -51,6 +52,7 @@ def build(run_dir: Path) -> Card:
         finished_at=_finished_at(folder.events),
         stages=stages,
         curves=curves(folder.events),
+        training=training_texts(folder.events, run_dir),
         evaluations=evaluations,
         fertility=fertility_bars(folder, evaluations),
         vocabulary=vocabulary_counts(folder),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 StageStatus = Literal["finished", "failed", "unfinished", "not run"]
 RunStatus = Literal["finished", "failed", "unfinished", "partial"]
+Quantity = Literal["loss", "bits_per_byte", "change", "rewards", "preferred"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ class Curve:
 
     Attributes:
         stage: id of the stage.
-        quantity: "loss" (nats per token) or "bits_per_byte".
-        series: one for the loss, one per language for bits per byte.
+        quantity: "loss" (nats per token); "bits_per_byte" and its "change" since the start in %, by
+            language; of preferences "rewards" (nats) and "preferred" (% of the pairs).
+        series: one for the loss and for `preferred`, one for each language or kind of reward.
         steps: the last step that was logged.
         tokens: training tokens seen at the last step, None where it is not logged.
         tokens_per_s: median of what was logged, None where it is not logged.
@@ -68,12 +70,69 @@ class Curve:
     """
 
     stage: str
-    quantity: Literal["loss", "bits_per_byte"]
+    quantity: Quantity
     series: tuple[Series, ...]
     steps: float
     tokens: int | None = None
     tokens_per_s: float | None = None
     steps_per_point: int = 1
+
+
+@dataclass(frozen=True)
+class TrainedRow:
+    """What one of the first rows taught.
+
+    Attributes:
+        row: its number.
+        text: decoded; what the loss counts stands in ⟦brackets⟧.
+        rejected: of a preference, the answer that is not wanted.
+    """
+
+    row: int
+    text: str
+    rejected: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How a held-out text was gone on with, as (step, text): at the first probe and at the last."""
+
+    language: str
+    prompt: str
+    texts: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
+class AskedAgain:
+    """A trained question, what the tuned model answers, and the answer that was trained."""
+
+    prompt: str
+    answer: str
+    trained: str
+    is_ended: bool
+
+
+@dataclass(frozen=True)
+class TrainingTexts:
+    """What a training stage showed in words; texts of more than some hundred characters are cut.
+
+    Attributes:
+        stage: id of the stage.
+        continued: the arithmetic of steps and learning rate where an earlier run was continued.
+        rows: the first rows that were trained.
+        samples: how held-out texts are gone on with.
+        answers: trained questions, asked again; the first of them.
+        asked: all of them.
+        ended: of these, the ones whose answer ended with an end token.
+    """
+
+    stage: str
+    continued: str = ""
+    rows: tuple[TrainedRow, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    answers: tuple[AskedAgain, ...] = ()
+    asked: int = 0
+    ended: int = 0
 
 
 @dataclass(frozen=True)
@@ -257,6 +316,7 @@ class Card:
     finished_at: str = ""
     stages: tuple[StageLine, ...] = ()
     curves: tuple[Curve, ...] = ()
+    training: tuple[TrainingTexts, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     fertility: tuple[FertilityBar, ...] = ()
     vocabulary: tuple[tuple[str, int], ...] = ()

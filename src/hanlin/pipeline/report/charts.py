@@ -24,7 +24,13 @@ from hanlin.pipeline.report.svg import (
 from hanlin.pipeline.report.theme import model_colors
 
 MOST_STRIPS = 120  # hover targets of a curve; narrower ones could not be hit
-UNITS = {"loss": "loss, nats per token", "bits_per_byte": "bits per byte"}
+UNITS = {
+    "loss": "loss, nats per token",
+    "bits_per_byte": "bits per byte",
+    "change": "bits per byte since the start, %",
+    "rewards": "reward of an answer, nats",
+    "preferred": "pairs with the chosen answer ahead, %",
+}
 
 
 def curve_chart(curve: Curve, colors: Mapping[str, str]) -> Markup:

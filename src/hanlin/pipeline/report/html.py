@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from hanlin.pipeline.report import exams, findings, sections, theme
+from hanlin.pipeline.report import exams, findings, sections, theme, trained
 from hanlin.pipeline.report.card import Card
 from hanlin.pipeline.report.elements import Child, Markup, tag
 from hanlin.pipeline.report.sections import missing, section
@@ -126,7 +126,7 @@ def _story(card: Card) -> list[Markup]:
         line = sections.artifact_line(card.stages)
     parts = [
         section("line", "From stage to stage", line),
-        section("training", "Training", sections.training_curves(card)),
+        section("training", "Training", trained.curves_part(card), trained.texts_part(card)),
         section(
             "tokens",
             "Tokens per character",

@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 from hanlin.pipeline.report import charts, exams, spans, words
-from hanlin.pipeline.report.card import Card, Dialogue, Evaluation, ExtractionSample, ScoreRow
+from hanlin.pipeline.report.card import (
+    Card,
+    Dialogue,
+    Evaluation,
+    ExtractionSample,
+    ScoreRow,
+    TrainingTexts,
+)
 from hanlin.pipeline.report.sections import curve_caption
 from hanlin.pipeline.report.summary import score_text
 
@@ -144,7 +151,24 @@ def _curves(card: Card) -> list[str]:
         "## Training",
         shown if rows else "No curve was recorded.",
         escape(words.cached_note(card)),
+        *[part for texts in card.training for part in _training_texts(texts)],
     ]
+
+
+def _training_texts(texts: TrainingTexts) -> list[str]:
+    """Return what a stage was taught and what it says."""
+    parts = [fenced(texts.continued)] if texts.continued else []
+    for row in texts.rows:
+        parts += [f"Row {row.row}, ⟦trained⟧:", fenced(row.text)]
+        parts += ["not wanted:", fenced(row.rejected)] if row.rejected else []
+    for sample in texts.samples:
+        said = "\n".join(f"step {step:g}: {sample.prompt}▸{text}" for step, text in sample.texts)
+        parts += [f"{escape(words.language(sample.language))}, gone on with:", fenced(said)]
+    if texts.asked:
+        parts.append(words.answers_ended(texts))
+    for one in texts.answers:
+        parts.append(fenced(f"{one.prompt}▸{one.answer}\ntrained: {one.trained}"))
+    return [f"### {escape(texts.stage)}: what it was taught, and what it says", *parts]
 
 
 def _fertility(card: Card) -> list[str]:

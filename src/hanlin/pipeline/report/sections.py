@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hanlin.pipeline.report import charts, theme, words
-from hanlin.pipeline.report.card import Card, Curve, Evaluation, Score, ScoreRow, StageLine
+from hanlin.pipeline.report import charts, words
+from hanlin.pipeline.report.card import Curve, Evaluation, Score, ScoreRow, StageLine
 from hanlin.pipeline.report.elements import Child, Markup, join, table, tag
 
 
@@ -117,24 +117,6 @@ def artifact_table(stages: Sequence[StageLine]) -> Markup:
     return table(header, rows, caption="Every artifact of the run", numeric=frozenset({2}))
 
 
-def training_curves(card: Card) -> Markup:
-    """Return the curves as small multiples: losses first, then bits per byte."""
-    losses = [curve for curve in card.curves if curve.quantity == "loss"]
-    probes = [curve for curve in card.curves if curve.quantity == "bits_per_byte"]
-    colors = theme.language_colors(
-        list(dict.fromkeys(series.label for curve in probes for series in curve.series))
-    )
-    return join(
-        tag("h3", "Training loss"),
-        multiples(losses, {}) if losses else missing(f"The loss was {words.NOT_RECORDED}."),
-        tag("h3", "Bits per byte on texts kept apart"),
-        legend({words.language(code): color for code, color in colors.items()}),
-        multiples(probes, colors) if probes
-        else missing(f"Bits per byte during training were {words.NOT_RECORDED}."),
-        tag("p", words.cached_note(card), class_="soft after") if words.cached_note(card) else None,
-    )  # fmt: skip
-
-
 def multiples(curves: Sequence[Curve], colors: Mapping[str, str]) -> Markup:
     """Return curves side by side; `colors` maps a series to its class."""
     figures = [
@@ -150,10 +132,11 @@ def multiples(curves: Sequence[Curve], colors: Mapping[str, str]) -> Markup:
 
 def curve_caption(curve: Curve) -> str:
     """Return the facts of a curve: last values, steps, tokens, speed."""
-    ends = []
+    ends, shown = [], words.curve_value
     for series in curve.series:
         name = "" if series.label == "loss" else f"{words.language(series.label)} "
-        ends.append(f"{name}{series.points[0][1]:.3f} → {series.points[-1][1]:.3f}")
+        first, last = (shown(series.points[i][1], curve.quantity) for i in (0, -1))
+        ends.append(f"{name}{first} → {last}")
     facts = [", ".join(ends), f"{curve.steps:,.0f} steps"]
     if curve.tokens is not None:
         facts.append(f"{words.amount(curve.tokens)} tokens")

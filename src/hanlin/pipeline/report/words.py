@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from hanlin.pipeline.report.card import Card, Evaluation, Score, ScoreRow, StageLine
+from hanlin.pipeline.report.card import (
+    Card,
+    Evaluation,
+    Score,
+    ScoreRow,
+    StageLine,
+    TrainingTexts,
+)
 
 NOT_RECORDED = "not recorded"
 
@@ -53,6 +60,13 @@ def number(value: float | None, metric_name: str = "") -> str:
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
 
 
+def curve_value(value: float, quantity: str) -> str:
+    """Write a point of a curve: percent with one decimal, a change with its sign."""
+    if quantity == "change":
+        return f"{value:+.1f} %"
+    return f"{value:.1f} %" if quantity == "preferred" else f"{value:.3f}"
+
+
 def interval(score: Score, metric_name: str) -> str:
     """Write a 95 % interval, or "" where there is none."""
     if score.low is None or score.high is None:
@@ -95,6 +109,11 @@ def stage_peak(stage: StageLine) -> str:
     """Write a stage's peak memory; a dash where it has not come to its end."""
     is_open = stage.peak_bytes is None and stage.status != "finished"
     return "–" if is_open else size(stage.peak_bytes)
+
+
+def answers_ended(texts: TrainingTexts) -> str:
+    """Say how many trained questions got an answer with an end."""
+    return f"{texts.ended} of {texts.asked} answers to trained questions come to their end."
 
 
 def cached_note(card: Card) -> str:
