@@ -12,9 +12,11 @@ from hanlin.cli import console
 from hanlin.cli.options import force_option, json_option, out_option, read_config, seed_option
 from hanlin.core.errors import InputError
 
+Tell = Callable[[Path], tuple[dict[str, Any], list[str]]]
+
 
 def stage_command(
-    kind: str, *, resumes: bool = False, continues: bool = False
+    kind: str, *, resumes: bool = False, continues: bool = False, tell: Tell | None = None
 ) -> Callable[[Callable[[], None]], click.Command]:
     """Make a command of a function that only has a name and a help text.
 
@@ -22,11 +24,12 @@ def stage_command(
         kind: the stage's name in `pipeline.stages`.
         resumes: it has `--resume`.
         continues: it has `--continue`.
+        tell: result's folder -> what else is told of it, and in which lines.
     """
 
     def make(function: Callable[[], None]) -> click.Command:
         def run(settings: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
-            run_stage(kind, settings=settings, **options)
+            run_stage(kind, settings=settings, tell=tell, **options)
 
         run.__doc__ = function.__doc__
         command = click.command(
@@ -69,8 +72,9 @@ def run_stage(  # noqa: PLR0913 - one argument for each option
     as_json: bool,
     resume: bool = False,
     continue_from: str | None = None,
+    tell: Tell | None = None,
 ) -> None:
-    """Run one stage and print where its result lies.
+    """Run one stage and print where its result lies, and what `tell` says of it.
 
     Raises:
         InputError: there is nothing to resume.
@@ -92,4 +96,5 @@ def run_stage(  # noqa: PLR0913 - one argument for each option
         kind, config, out=out, force=force, seed=seed,
         progress=console.progress(), note=console.note,
     )  # fmt: skip
-    console.result({"out": str(made)}, as_json=as_json, text=str(made))
+    more, lines = tell(made) if tell else ({}, [])
+    console.result({"out": str(made), **more}, as_json=as_json, text="\n".join([str(made), *lines]))

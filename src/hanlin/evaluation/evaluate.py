@@ -192,4 +192,5 @@ STAGE = Stage(
     run=run,
     outputs={"scores": ("scores", "scores.json"), "records": ("records", "records")},
     estimate=estimate,
+    revision=2,
 )

@@ -99,4 +99,5 @@ STAGE = Stage(
     run=run,
     outputs=outputs,
     estimate=estimate,
+    revision=2,
 )

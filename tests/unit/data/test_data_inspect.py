@@ -1,6 +1,7 @@
 """What `hanlin data inspect` and `prepare` show."""
 
 import json
+import re
 
 import pytest
 
@@ -204,7 +205,9 @@ sources:
     store = tmp_path / "store"
     command = ["data", "prepare", "chat", "--config", str(config), "--out", str(store)]
     assert run_command([*command, "--seq-len", "128", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"out": str(store)}
+    told = json.loads(capsys.readouterr().out)
+    assert told["out"] == str(store)
+    assert [(s["name"], s["documents"]) for s in told["sources"]] == [("chat", 1)]
     assert json.loads((store / "store.json").read_text())["seq_len"] == 128
     assert run_command(command) == 4
     assert "exists already" in capsys.readouterr().err
@@ -221,11 +224,15 @@ sources:
 
 
 def test_prepare_corpus_by_flags_alone(write, tiny_folder, tmp_path, capsys):
-    path = write("a.txt", "The old town. 古城")
+    texts = ("The old town. 古城", "A river.", "The old town. 古城")
+    path = write("a.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts))
     arguments = ["data", "prepare", "corpus", "--out", str(tmp_path / "store")]
     arguments += ["--tokenizer", str(tiny_folder), "--sources", f"[{{path: {path}, name: a}}]"]
     assert run_command(arguments) == 0
     assert (tmp_path / "store" / "a.ids.bin").exists()
+    place, line = capsys.readouterr().out.splitlines()
+    assert place == str(tmp_path / "store")
+    assert re.fullmatch(r"  a: 2 rows, \d+ tokens; left out or cut: 1 duplicate", line)
     assert run_command([*arguments, "--force", "--min-caracters", "3"]) == 2
     assert "min_characters" in capsys.readouterr().err
 

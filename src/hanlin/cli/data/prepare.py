@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from hanlin.cli.stage_command import stage_command
+from hanlin.core.files import read_json
+
+COUNTED = {  # of conversations: what became of them -> its words
+    "bad_rows": "bad rows",
+    "shortened": "lost their oldest turns",
+    "too_long": "too long",
+}
+
+
+def told(store: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return what became of the rows of each source."""
+    sources: list[dict[str, Any]] = read_json(store / "counts.json")["sources"]
+    return {"sources": sources}, [_line(source) for source in sources]
+
+
+def _line(source: dict[str, Any]) -> str:
+    left_out = {reason.replace("_", " "): n for reason, n in source.get("dropped", {}).items() if n}
+    left_out |= {words: source[key] for key, words in COUNTED.items() if source.get(key)}
+    rows = f"{source['documents']:,} row{'' if source['documents'] == 1 else 's'}"
+    text = f"  {source['name']}: {rows}, {source['tokens']:,} tokens"
+    if source["trained_tokens"] != source["tokens"]:
+        text += f", {source['trained_tokens']:,} of them trained"
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())
+    return text + (f"; left out or cut: {reasons}" if reasons else "")
 
 
 @click.group()
@@ -18,7 +45,7 @@ def prepare() -> None:
     """
 
 
-@stage_command("prepare-corpus")
+@stage_command("prepare-corpus", tell=told)
 def corpus() -> None:
     """Turn texts into a token store for pretraining.
 
@@ -34,7 +61,7 @@ def corpus() -> None:
     """
 
 
-@stage_command("prepare-chat")
+@stage_command("prepare-chat", tell=told)
 def chat() -> None:
     """Turn conversations into a token store with a loss mask for finetuning.
 
