@@ -7,14 +7,18 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import peft
 import pytest
+import torch
 
-from hanlin.core.errors import ConfigError, InputError, MissingExtraError, ResourceError
+from hanlin.core.errors import InputError, MissingExtraError, ResourceError
 from hanlin.inference.backends.vllm import vllm_command
 from hanlin.inference.engine import Sampling, open_engine
 from hanlin.inference.server_process import ServerProcess, free_port
+from hanlin.models.load import load_pair
 from hanlin.models.tiny import make_tiny
 
 SERVER = Path(__file__).parents[2] / "completions_server.py"
@@ -103,14 +107,36 @@ def test_the_command_line(folder, tmp_path, monkeypatch):
     assert words[words.index("--max-lora-rank") + 1] == "16"
 
 
+def test_an_adapter_with_grown_rows_is_merged_first(folder, vllm, tmp_path):
+    rows = list(range(300, 320))
+    torch.manual_seed(0)
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False,
+        trainable_token_indices={"embed_tokens": rows, "lm_head": rows},
+    )  # fmt: skip
+    tuned = peft.get_peft_model(load_pair(folder)[0], config)
+    tuned.save_pretrained(str(tmp_path / "lora"), save_embedding_layers=False)
+    engine = open_engine(str(tmp_path / "lora"), backend="vllm", dtype="float32")
+    served = Path(engine.command_line.split(" serve ")[1].split()[0])
+    assert "--enable-lora" not in engine.command_line
+    sampling = Sampling(max_new_tokens=12)
+    itself = open_engine(str(folder), adapters={"a": str(tmp_path / "lora")})
+    wanted = itself.generate([[1, 300, 9]], replace(sampling, adapter="a"))
+    assert engine.generate([[1, 300, 9]], sampling) == wanted
+    assert wanted != itself.generate([[1, 300, 9]], sampling)
+    assert served.is_dir()
+    engine.close()
+    assert not served.exists()
+
+
 @pytest.mark.parametrize(
     "settings", [{"modules_to_save": ["lm_head"]}, {"trainable_token_indices": [400, 401]}]
 )
-def test_an_adapter_with_grown_rows_is_to_be_merged(folder, tmp_path, settings):
+def test_an_adapter_that_cannot_be_merged(folder, vllm, tmp_path, settings):
     lora = adapter(tmp_path / "lora", folder, **settings)
-    with pytest.raises(ConfigError, match="vLLM cannot serve the adapter") as error:
-        command(lora)
-    assert f"hanlin weights merge {folder} {lora} OUT" in str(error.value)
+    with pytest.raises(ResourceError, match="could not be merged for vLLM") as error:
+        open_engine(lora, backend="vllm")
+    assert f"hanlin weights merge BASE {lora} OUT" in str(error.value)
 
 
 def test_an_adapter_without_its_base(tmp_path):
