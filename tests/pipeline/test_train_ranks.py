@@ -83,7 +83,7 @@ def done(tmp_path_factory):
 
 
 needs_deepspeed = pytest.mark.skipif(
-    not find_spec("deepspeed"), reason="deepspeed is not installed"
+    not find_spec("deepspeed"), reason='deepspeed is missing: pip install "hanlin[cluster]"'
 )
 
 

@@ -215,7 +215,7 @@ def test_the_hub_reads_it(made, card, tmp_path):
     huggingface_hub = pytest.importorskip("huggingface_hub")
     card("run", "--base-model", "owner/base", "--license", "mit", "--data", "more=mit")
     data = huggingface_hub.ModelCard.load(tmp_path / "card.md").data
-    assert data.license == "mit" and data.library_name == "transformers"
+    assert (data.license, data.to_dict()["library_name"]) == ("mit", "transformers")
     assert data.eval_results and data.eval_results[0].metric_type == "accuracy"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from hanlin.core.measure import Measure
+
 StageStatus = Literal["finished", "failed", "unfinished", "not run"]
 RunStatus = Literal["finished", "failed", "unfinished", "partial"]
 Quantity = Literal["loss", "bits_per_byte", "change", "rewards", "preferred"]
@@ -158,7 +160,7 @@ class PublishedScore:
 
 
 @dataclass(frozen=True)
-class ScoreRow:
+class ScoreRow(Measure):
     """One benchmark in one language, for each evaluated model.
 
     Attributes:
@@ -167,12 +169,6 @@ class ScoreRow:
         problems: model -> what was left out, cut or unclear, in plain words.
     """
 
-    benchmark: str
-    label: str
-    language: str
-    metric: str
-    higher_is_better: bool
-    chance: float | None
     scores: dict[str, Score]
     categories: dict[str, dict[str, Score]] = field(default_factory=dict)
     published: tuple[PublishedScore, ...] = ()

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
+
+from hanlin.core.measure import Measure
 
 IN_PERCENT = ("accuracy",)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One benchmark in one language.
+class Measured(Measure):
+    """One benchmark in one language, and what the model got there.
 
     Attributes:
-        benchmark: its id in the run.
-        label: as the report calls it.
-        language: "zh", "en", ...
-        metric: what the numbers are.
-        higher_is_better: of the numbers.
-        chance: what guessing gets; None where that is not defined.
         score: of this model: value, low, high (95 %), n.
         before: of the model that the run compares with; None where there is none.
         problems: what was left out, cut or unclear.
     """
 
-    benchmark: str
-    label: str
-    language: str
-    metric: str
-    higher_is_better: bool
-    chance: float | None
     score: dict[str, float | None]
     before: dict[str, float | None] | None
     problems: tuple[str, ...] = ()
@@ -80,12 +70,7 @@ def measured(report: dict[str, Any], names: Iterable[str]) -> list[Measured]:
 
 def _row(row: dict[str, Any], name: str, before: dict[str, float | None] | None) -> Measured:
     return Measured(
-        benchmark=row["benchmark"],
-        label=row["label"],
-        language=row["language"],
-        metric=row["metric"],
-        higher_is_better=row["higher_is_better"],
-        chance=row["chance"],
+        **{field.name: row[field.name] for field in fields(Measure)},
         score=row["scores"][name],
         before=before,
         problems=tuple(row.get("problems", {}).get(name, ())),
