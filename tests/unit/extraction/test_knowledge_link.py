@@ -33,6 +33,22 @@ def test_latin_names_stand_free_in_chinese_text():
     assert names_of(["IBM"], "ＩＢＭ公司") == ["ＩＢＭ"]
 
 
+def test_an_alias_that_ends_inside_of_a_word_hides_none():
+    aliases = ["American Rev", "American", "Revolution War", "War of In", "of Independence", "of"]
+    assert names_of(aliases, "American Revolution War of Independence") == [
+        "American", "Revolution War", "of Independence",
+    ]  # fmt: skip
+    assert names_of(aliases, "War of Inns, American Revolution") == ["of", "American"]
+
+
+def test_of_full_width_characters_only_letters_and_digits_are_folded():
+    assert names_of(["甲，乙", "IBM"], "ＩＢＭ和甲，乙") == ["ＩＢＭ", "甲，乙"]
+
+
+def test_half_of_a_pair_of_code_units_is_no_letter():
+    assert names_of(["York"], "\ud800York \udfff York") == ["York", "York"]
+
+
 def test_a_number_is_not_a_part_of_another():
     assert names_of(["871", "1871"], "1,871 and 3.871 and 18710 but 871, 1871年") == ["871", "1871"]
 

@@ -2,17 +2,15 @@
 
 The automaton (Aho and Corasick, 1975) gives the leftmost longest alias at each place. A word of a
 script with spaces must not go on beyond an alias: no "Art" in "Arthur", no "art" in "smart";
-Chinese has no such borders. For its end both aliases and texts get a mark behind such words before
-they meet (a single space between two words becomes the mark), so that the automaton itself knows
-it. Where a word begins is asked of the hits. To ask the hits for both ends took up to fifty times
-as long (every "in" of an "into"), and a mark before each word as well a third of the speed.
+Chinese has no such borders. The borders of all hits are looked at together, and what begins or
+ends inside of a word is dropped. Where an alias has several words (or Chinese characters), it may
+have hidden another one, which is then looked for. That is rare: the longest alias at the beginning
+of a word mostly ends with a word.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -20,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hanlin.core.extras import require
-from hanlin.text.normalize import fold_width
 
 Hit = tuple[int, int, int]  # alias, start, end
 Ints = npt.NDArray[np.int64]
-MARK, SPACE = 0x1F, 0x20
-_MARK = bytes([MARK])
-# Full-width letters and digits in UTF-8, to be folded. Other full-width marks are no letters.
-_WIDE = re.compile(rb"\xef(?:\xbc[\x90-\x99\xa1-\xba]|\xbd[\x81-\x9a])")
+Bools = npt.NDArray[np.bool_]
+NEW_LINE = "\n"
+_CODE_POINTS = "utf-32-le"
+WIDE = ((0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A))  # full-width 0 to 9, A to Z, a to z
+WIDER = 0xFEE0  # than the ordinary ones
 
 
 class MentionFinder:
@@ -42,10 +40,14 @@ class MentionFinder:
 
     def __init__(self, aliases: Sequence[str]) -> None:
         library = require("ahocorasick_rs", extra="extract", purpose="finding many aliases at once")
-        joined = _mark(_utf8("\n".join(aliases))).marked
-        self._search: Any = library.BytesAhoCorasick(
-            joined.split(b"\n") if aliases else [], matchkind=library.MatchKind.LeftmostLongest
-        ).find_matches_as_indexes
+        joined = _Text(NEW_LINE.join(aliases))
+        self._search: Any = library.AhoCorasick(
+            joined.plain.split(NEW_LINE) if aliases else [],
+            matchkind=library.MatchKind.LeftmostLongest, store_patterns=False,
+        ).find_matches_as_indexes  # fmt: skip
+        lengths = np.array([len(alias) for alias in aliases], np.int64)
+        self._longest = int(lengths.max(initial=0))
+        self._has_borders = joined.lines_with_borders(lengths)
         self._is_number = np.array([a[0].isdigit() or a[-1].isdigit() for a in aliases], np.bool_)
 
     def find(self, texts: Sequence[str]) -> list[list[Hit]]:
@@ -53,7 +55,7 @@ class MentionFinder:
 
         Full-width letters and digits of the texts count as ordinary ones.
         """
-        hits = self.find_joined("\n".join(texts))
+        hits = self.find_joined(NEW_LINE.join(texts))
         ends = np.cumsum([len(text) + 1 for text in texts])
         cuts = np.searchsorted(hits[:, 1], ends).tolist()
         starts = [0, *ends.tolist()]
@@ -66,124 +68,120 @@ class MentionFinder:
 
     def find_joined(self, text: str) -> Ints:
         """Return the rows (alias, start, end) of one text, or of several with line ends between."""
-        marked = _mark(_utf8(text))
-        hits = self._whole(marked, _hits(self._search(marked.marked)))
-        found = marked.in_characters(hits)
-        is_number = self._is_number[found[:, 0]]
-        if not is_number.any():
-            return found
-        is_good = np.ones(len(found), np.bool_)
-        for at in np.flatnonzero(is_number).tolist():
-            is_good[at] = _is_whole_number(text, *found[at, 1:].tolist())
-        return found[is_good]
+        read = _Text(text)
+        found = self._search(read.plain)
+        hits = np.fromiter(chain.from_iterable(found), np.int64, 3 * len(found)).reshape(-1, 3)
+        is_good = read.are_borders(hits[:, 1]) & read.are_borders(hits[:, 2])
+        hiding = np.flatnonzero(~is_good & self._has_borders[hits[:, 0]])
+        hits = self._with_hidden(read, hits, is_good, hiding) if len(hiding) else hits[is_good]
+        numbers = np.flatnonzero(self._is_number[hits[:, 0]])
+        if not len(numbers):
+            return hits
+        is_part = [at for at in numbers if _is_part_of_number(read.plain, *hits[at, 1:].tolist())]
+        return np.delete(hits, is_part, axis=0)
 
-    def _whole(self, marked: _Marked, hits: Ints) -> Ints:
-        """Return the hits that begin where a word does, and those that the others have hidden."""
-        while len(inside := marked.inside(hits[:, 1])):
-            starts, ends = hits[inside, 1].tolist(), hits[inside, 2].tolist()
-            is_good = np.ones(len(hits), np.bool_)
-            is_good[inside] = False
-            for at, start, end in zip(inside.tolist(), starts, ends, strict=True):
-                behind = marked.marked.find(_MARK, start, end - 1) + 1
-                if behind:  # the hit goes on behind the word in which it begins
-                    last = marked.marked.find(b"\n", behind)
-                    stop = last if last >= 0 else len(marked.marked)
-                    more = _hits(self._search(marked.marked[behind:stop]))
-                    more[:, 1:] += behind
-                    later = hits[at:][hits[at:, 1] >= stop]
-                    hits = np.concatenate([hits[:at][is_good[:at]], more, later])
-                    break
-            else:
-                return hits[is_good]
-        return hits
+    def _with_hidden(self, read: _Text, hits: Ints, is_good: Bools, hiding: Ints) -> Ints:
+        """Return the good hits, and those that bad ones have hidden.
+
+        What is found instead may go on behind the bad hit, over the next ones, which then are bad
+        as well and may have hidden another.
+        """
+        found, first = [], 0
+        for bad in hiding.tolist():
+            if bad < first:
+                continue
+            found.append(hits[first:bad][is_good[first:bad]])
+            _, place, end = hits[bad].tolist()
+            first = bad + 1
+            while place < end:
+                hit = self._longest_at(read, place)
+                if hit is None:
+                    place = next(filter(read.is_border, range(place + 1, end)), end)
+                    continue
+                found.append(np.array([hit]))
+                place = hit[2]
+                while first < len(hits) and hits[first, 1] < place:
+                    end = int(hits[first, 2])
+                    first += 1
+        found.append(hits[first:][is_good[first:]])
+        return np.concatenate(found)
+
+    def _longest_at(self, read: _Text, start: int) -> Hit | None:
+        """Return the longest alias with borders that begins at a place."""
+        end = start + self._longest if read.is_border(start) else start
+        while end > start:
+            found = self._search(read.plain[start:end])
+            if not found or found[0][1]:
+                break
+            alias, _, length = found[0]
+            end = start + length
+            if read.is_border(end):
+                return alias, start, end
+            end = next(filter(read.is_border, range(end - 1, start, -1)), start)
+        return None
 
 
-def _hits(found: Iterable[tuple[int, int, int]]) -> Ints:
-    return np.fromiter(chain.from_iterable(found), np.int64).reshape(-1, 3)
+class _Text:
+    """A text with ordinary letters and digits in place of full-width ones.
+
+    Attributes:
+        plain: it, as long as before.
+    """
+
+    def __init__(self, text: str) -> None:
+        between = f"{NEW_LINE}{text}{NEW_LINE}"
+        try:
+            encoded = between.encode(_CODE_POINTS)
+        except UnicodeEncodeError:  # half of a pair: no library takes it
+            encoded = between.encode(_CODE_POINTS, "replace")
+            text = encoded.decode(_CODE_POINTS)[1:-1]
+        self._codes = np.frombuffer(encoded, np.uint32)  # with a line end before and behind
+        if self._codes.max() >= WIDE[0][0]:
+            is_wide = np.zeros(len(self._codes), np.bool_)
+            for low, high in WIDE:
+                is_wide |= (self._codes >= low) & (self._codes <= high)
+            if is_wide.any():
+                self._codes = self._codes - is_wide * np.uint32(WIDER)
+                text = self._codes[1:-1].tobytes().decode(_CODE_POINTS)
+        self.plain = text
+
+    def are_borders(self, places: Ints) -> Bools:
+        """Tell which of these places are not inside of a word."""
+        return ~(_IS_OF_WORD[self._codes[places]] & _IS_OF_WORD[self._codes[places + 1]])
+
+    def is_border(self, place: int) -> bool:
+        """Tell whether a place is not inside of a word."""
+        before, behind = self._codes[place], self._codes[place + 1]
+        return not (_IS_OF_WORD[before] and _IS_OF_WORD[behind])
+
+    def lines_with_borders(self, lengths: Ints) -> Bools:
+        """Tell for each line, given their lengths, whether it has a place that is in no word."""
+        if not len(lengths):
+            return np.zeros(0, np.bool_)
+        is_of_word = _IS_OF_WORD[self._codes]
+        are_borders = ~(is_of_word[:-1] & is_of_word[1:])
+        starts = np.cumsum(lengths + 1) - lengths - 1
+        return np.add.reduceat(are_borders, starts, dtype=np.int64) > 2  # but its two ends
 
 
-def _utf8(text: str) -> bytes:
-    plain = text.encode("utf-8", "replace")
-    folded = fold_width(text).encode("utf-8", "replace") if _WIDE.search(plain) else plain
-    return folded.replace(_MARK, b"\x1e")  # it stands for nothing in a text
-
-
-def _classes() -> bytes:
-    """Return for each byte 1 where it begins a letter or digit of a spaced script, 2 inside of one.
+def _of_words() -> Bools:
+    """Return for each code point whether it is a letter or digit of a script with spaces.
 
     ASCII is exact. U+0080 to U+00BF and U+2000 to U+2FFF (signs) are none; the other characters
     below U+2000 are, and those from U+3000 on (Han, kana and what belongs to them) are not.
     """
-    ascii_ = bytes(chr(code).isalnum() for code in range(0x80))
-    return ascii_ + bytes([INSIDE]) * 0x40 + bytes(0xC3 <= code < 0xE2 for code in range(0xC0, 256))
+    found = np.zeros(0x110000, np.bool_)
+    found[:0x80] = [chr(code).isalnum() for code in range(0x80)]
+    found[0xC0:0x2000] = True
+    return found
 
 
-INSIDE = 2
-CLASSES = _classes()
-_CLASSES = np.frombuffer(CLASSES, np.uint8)
+_IS_OF_WORD = _of_words()
 
 
-@dataclass(frozen=True)
-class _Marked:
-    """A text with a mark behind each word.
-
-    Attributes:
-        marked: the text in UTF-8, with marks.
-        added: places of the marks that stand for nothing in the text.
-    """
-
-    marked: bytes
-    added: Ints
-
-    def inside(self, starts: Ints) -> Ints:
-        """Return which of these places, where characters begin, are inside of a word."""
-        text = np.frombuffer(self.marked, np.uint8)
-        found = np.flatnonzero((_CLASSES[text[starts]] == 1) & (starts > 0))
-        before = starts[found] - 1
-        for _ in range(2):  # back to the first byte of the character; no word has one of four
-            before -= (text[before] & 0xC0) == 0x80
-        return found[_CLASSES[text[before]] == 1]
-
-    def in_characters(self, hits: Ints) -> Ints:
-        """Return hits with places in characters of the text, the marks at their ends left out."""
-        if not len(hits):
-            return hits
-        text = np.frombuffer(self.marked, np.uint8)
-        is_none = (text & 0xC0) == 0x80  # the inner bytes of a character
-        is_none[self.added] = True
-        none = np.flatnonzero(is_none)
-        starts, ends = hits[:, 1].copy(), hits[:, 2].copy()
-        ends -= text[ends - 1] == MARK
-        hits[:, 1] = starts - none.searchsorted(starts)
-        hits[:, 2] = ends - none.searchsorted(ends)
-        return hits
-
-
-def _mark(plain: bytes) -> _Marked:
-    """Put a mark behind each word; a single space between two words becomes one."""
-    own, classes = (np.frombuffer(one, np.uint8) for one in (plain, plain.translate(CLASSES)))
-    is_word = classes == 1
-    if not plain.isascii():
-        is_inner = classes == INSIDE
-        for _ in range(2):  # bytes of a character are of a kind with its first; no word has four
-            is_word[1:] |= is_word[:-1] & is_inner[1:]
-    is_end = is_word.copy()
-    is_end[:-1] &= ~is_word[1:]
-    is_space = np.zeros_like(is_word)
-    is_space[1:-1] = is_end[:-2] & (own[1:-1] == SPACE) & is_word[2:]
-    is_end[:-1] &= ~is_space[1:]
-    ends = np.flatnonzero(is_end)
-    added = ends + np.arange(1, len(ends) + 1)
-    marked = np.full(len(own) + len(ends), MARK, np.uint8)
-    is_own = np.ones(len(marked), np.bool_)
-    is_own[added] = False
-    marked[is_own] = own ^ (is_space.view(np.uint8) * np.uint8(SPACE ^ MARK))
-    return _Marked(marked.tobytes(), added)
-
-
-def _is_whole_number(text: str, start: int, end: int) -> bool:
-    """Tell 871 from a part of 1,871 or 3.871."""
+def _is_part_of_number(text: str, start: int, end: int) -> bool:
+    """Tell the 871 of 1,871 or 3.871 from one that stands alone."""
     before, behind = text[max(0, start - 2) : start], text[end : end + 2]
     goes_back = text[start].isdigit() and before[-1:] in (".", ",") and before[0].isdigit()
     goes_on = text[end - 1].isdigit() and behind[:1] in (".", ",") and behind[1:].isdigit()
-    return not (goes_back or goes_on)
+    return goes_back or goes_on
