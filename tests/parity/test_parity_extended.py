@@ -33,10 +33,10 @@ def extended(request, real_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lines(real_data):
-    """All lines of the novels and the laws that are not empty."""
+    """A third of the lines of the novels and the laws that are not empty."""
     names = (NOVEL, "novel_xiyouji.txt", LAWS)
     rows = [row.text for name in names for row in read_texts(real_data / "corpus" / name)]
-    return [line for row in rows for line in row.splitlines() if line.strip()]
+    return [line for row in rows for line in row.splitlines() if line.strip()][::3]
 
 
 def test_counts(extended, real_data):
@@ -71,7 +71,7 @@ def test_the_published_rule_byte_for_byte(extended, real_data):
     assert (folder / "tokenizer.model").read_bytes() == llama.SerializeToString()
 
 
-def test_transformers_and_sentencepiece_agree_on_every_line(extended, lines):
+def test_transformers_and_sentencepiece_agree_on_lines(extended, lines):
     from transformers import AutoTokenizer
 
     _, folder, _, _ = extended

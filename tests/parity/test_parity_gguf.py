@@ -20,6 +20,7 @@ from hanlin.weights.gguf.types import SIMPLE_TYPES
 from hanlin.weights.gguf.write import write_gguf
 
 ENGLISH, CHINESE = SAMPLE_TEXTS[:5], SAMPLE_TEXTS[5:]
+SHORT = (ENGLISH[0], CHINESE[0])
 
 
 def make_model(folder, tokenizer_folder, **architecture):
@@ -30,6 +31,11 @@ def make_model(folder, tokenizer_folder, **architecture):
     for parameter in model.parameters():
         parameter.data *= 6 if parameter.ndim > 1 else 1
     return save_model(model, tokenizer, folder)
+
+
+def checked(folder, file, type):
+    """Write and check a file, on few texts: llama.cpp is asked for each of their tokens."""
+    return check_gguf(write_gguf(folder, file, type=type), make_reference(folder, texts=SHORT))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +73,7 @@ def test_every_type_agrees_as_far_as_its_bits_go(model, reference, tmp_path, typ
 @pytest.mark.parametrize("type", ["f16", "q8_0"])
 def test_other_shapes(model, tmp_path, architecture, type):
     folder = make_model(tmp_path / "model", model, **architecture)
-    check = check_gguf(write_gguf(folder, tmp_path / "m.gguf", type=type), make_reference(folder))
+    check = checked(folder, tmp_path / "m.gguf", type)
     require_agreement(check, file=tmp_path / "m.gguf", type=type)
     assert check.max_logprob_difference < (1e-2 if type == "f16" else 0.25)
     assert bool(check.kept_f16) == (architecture.get("hidden_size") == 48 and type == "q8_0")
@@ -78,7 +84,7 @@ def test_half_precision_models(model, tmp_path, dtype):
     from hanlin.models.load import load_model
 
     folder = save_model(load_model(model, dtype=dtype), load(model), tmp_path / "model")
-    check = check_gguf(write_gguf(folder, tmp_path / "m.gguf", type="f32"), make_reference(folder))
+    check = checked(folder, tmp_path / "m.gguf", "f32")
     assert check.greedy_agreement == 1.0 and check.max_logprob_difference < 2e-5
 
 
@@ -86,7 +92,7 @@ def test_half_precision_models(model, tmp_path, dtype):
 def test_chat_gives_the_ids_of_training(model, tmp_path, name):
     folder = make_model(tmp_path / "model", model)
     write_manifest(folder, prompt=prompt_record(get_format(name), load(folder)))
-    check = check_gguf(write_gguf(folder, tmp_path / "m.gguf", type="f16"), make_reference(folder))
+    check = checked(folder, tmp_path / "m.gguf", "f16")
     assert check.chat_ids_equal is (True if get_format(name).has_exact_borders else None)
     require_agreement(check, file=tmp_path / "m.gguf", type="f16")
 
@@ -99,7 +105,7 @@ def test_grown_vocabulary(tmp_path):
     grown = grow(Config(model=str(base), tokenizer=str(tmp_path / "tokenizer")), tmp_path / "grown")
     tokenizer = load(grown)
     assert tokenizer.vocab_size > before.vocab_size
-    check = check_gguf(write_gguf(grown, tmp_path / "m.gguf", type="f16"), make_reference(grown))
+    check = checked(grown, tmp_path / "m.gguf", "f16")
     require_agreement(check, file=tmp_path / "m.gguf", type="f16")
     with open_server(tmp_path / "m.gguf", context_length=64) as server:
         for text in (*CHINESE, *ENGLISH):
