@@ -2,10 +2,10 @@
 
     HANLIN_PEERS=/venvs python benchmarks/data.py PART...
 
-PART is TOOL-KIND-PROCESSES: a tool (hanlin, bare, map, trl, llamafactory), corpus or chat, and 1
-or 2; all of these get the same 100 MB of text or 200,000 conversations. corpus-1 and corpus-2 are
-Hanlin on 500 MB. segments: rows of the novels and the
-laws, with and without KnowLM's overlap. Each part adds to results/data.json. Peers are found at
+PART is TOOL-KIND-PROCESSES: a tool (hanlin, bare, map, trl, llamafactory); whole (500 MB of text),
+corpus (100 MB of it) or chat (200,000 conversations); and 1 or 2. segments: rows of the novels and
+the laws, with and without KnowLM's overlap. A part that is named several times is run so often, in
+the order given, and the median counts. Each part adds to results/data.json. Peers are found at
 /venvs/venv-trl and /venvs/venv-llamafactory; `map` runs in the first, `bare` in ours.
 """
 
@@ -31,7 +31,9 @@ HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("HANLIN_DATA", HERE.parent.parent / "shared" / "data"))
 PEERS = Path(os.environ.get("HANLIN_PEERS", "/opt"))
 RESULT = HERE / "results" / "data.json"
-TEXT_BYTES, ROWS, SEQ_LEN, PEERS_SHARE = 500_000_000, 200_000, 1024, 5
+TEXT_BYTES, ROWS, SEQ_LEN = 500_000_000, 200_000, 1024
+FILES = {"whole": "corpus.jsonl", "corpus": "corpus-part.jsonl", "chat": "chat.jsonl"}
+SHARES = {"whole": 1, "corpus": 5}  # of the text: the whole, a fifth
 
 
 def work() -> Path:
@@ -45,7 +47,7 @@ def work() -> Path:
 
 
 def make_inputs(folder: Path) -> None:
-    """Write the corpus and the alpaca files, repeated; and a part of the corpus for peers."""
+    """Write the corpus and the alpaca files, repeated; and a part of the corpus."""
     from hanlin.data.readers import read_documents
     from hanlin.tokenization.load import load
 
@@ -58,11 +60,11 @@ def make_inputs(folder: Path) -> None:
         if isinstance(value := load_json(file), list) and "instruction" in value[0]
         for row in value
     ]
-    for share, suffix in ((1, ""), (PEERS_SHARE, "-peers")):
-        with (folder / f"corpus{suffix}.jsonl").open("w", encoding="utf-8") as stream:
+    for kind, share in SHARES.items():
+        with (folder / FILES[kind]).open("w", encoding="utf-8") as stream:
             for _ in range(max(1, round(TEXT_BYTES / share / size))):
                 stream.writelines(line({"text": text}) for text in texts)
-    with (folder / "chat.jsonl").open("w", encoding="utf-8") as stream:
+    with (folder / FILES["chat"]).open("w", encoding="utf-8") as stream:
         stream.writelines(line(rows[n % len(rows)]) for n in range(ROWS))
 
 
@@ -139,16 +141,16 @@ def proportional_bytes(pid: int) -> int:
 
 def measure(part: str) -> dict[str, Any]:
     """Run one part in a process of its own; return its figures."""
-    tool, kind, count = parse(part)
+    tool, kind, count = part.split("-")
     folder, out = work(), Path(tempfile.mkdtemp(dir=work()))
-    is_part = kind == "corpus" and not part.startswith("corpus")
-    file = folder / f"{kind}{'-peers' if is_part else ''}.jsonl"
+    file = folder / FILES[kind]
     venv = PEERS / ("venv-llamafactory" if tool == "llamafactory" else "venv-trl")
     python = sys.executable if tool in ("hanlin", "bare") else str(venv / "bin" / "python")
     script = (
         [str(Path(__file__)), "--inside"] if tool == "hanlin" else [str(HERE / "data_peers.py")]
     )
-    arguments = [tool, kind, str(file), str(folder / "tokenizer"), str(count), str(out)]
+    rows = "chat" if kind == "chat" else "corpus"
+    arguments = [tool, rows, str(file), str(folder / "tokenizer"), count, str(out)]
     process = subprocess.Popen([python, *script, *arguments], stdout=subprocess.PIPE, text=True)
     memory = Memory(process.pid)
     memory.start()
@@ -160,19 +162,11 @@ def measure(part: str) -> dict[str, Any]:
     done = json.loads(output.strip().splitlines()[-1])
     text_bytes = text_bytes_of(file)
     return {
-        "tool": tool, "kind": kind, "processes": count, **done, "text_bytes": text_bytes,
+        "tool": tool, "kind": kind, "processes": int(count), **done, "text_bytes": text_bytes,
         "rows_per_s": round(done["rows"] / done["seconds"], 1),
         "mb_per_s": round(text_bytes / done["seconds"] / 1e6, 3),
         "peak_bytes": memory.peak_bytes,
     }  # fmt: skip
-
-
-def parse(part: str) -> tuple[str, str, int]:
-    """Return tool, kind and number of processes."""
-    words = part.split("-")
-    if words[0] == "corpus":
-        words = ["hanlin", *words]
-    return words[0], words[1], int(words[2])
 
 
 def segments() -> dict[str, Any]:
@@ -223,6 +217,13 @@ def text_bytes_of(file: Path) -> int:
         return sum(len(value.encode()) for row in rows for value in row.values())
 
 
+def middle(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the run with the median speed (of two, the faster one), with the speeds of all."""
+    ordered = sorted(runs, key=lambda run: run["seconds"])
+    speeds = [run["mb_per_s"] for run in runs]
+    return {**ordered[(len(runs) - 1) // 2], "runs_mb_per_s": speeds}
+
+
 def ratios(parts: dict[str, dict[str, Any]]) -> dict[str, float]:
     """Return how many times as fast Hanlin is as each other, at the same number of processes."""
     found = {}
@@ -241,12 +242,13 @@ def main() -> None:
         sys.stdout.write(json.dumps(done) + "\n")
         return
     result = read_json(RESULT) if RESULT.exists() else {"parts": {}}
-    parts = result["parts"]
+    parts, runs = result["parts"], dict[str, list[dict[str, Any]]]()
     for part in sys.argv[1:]:
         if part == "segments":
             result[part] = segments()
         else:
-            parts[part] = measure(part)
+            runs.setdefault(part, []).append(measure(part))
+            parts[part] = middle(runs[part])
         result |= {"machine": environment.describe(), "hanlin_times_as_fast": ratios(parts)}
         write_json(RESULT, result)
         sys.stdout.write(f"{part}: {json.dumps(parts.get(part, result.get(part)))}\n")
