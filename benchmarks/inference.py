@@ -120,7 +120,7 @@ def with_own_share(
     def timed(prompt: list[int]) -> Times:
         server.stream = noting
         try:
-            times = run([prompt[0], prompt[1] + len(prompt), *prompt[2:]])
+            times = run([prompt[0], prompt[1] + len(prompt), *prompt[2:]])  # not in its cache
         finally:
             server.stream = stream
         shares.append(times[1] / worked[0] - 1)

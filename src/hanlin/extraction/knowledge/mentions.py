@@ -159,9 +159,9 @@ class _Text:
         if not len(lengths):
             return np.zeros(0, np.bool_)
         is_of_word = _IS_OF_WORD[self._codes]
-        are_borders = ~(is_of_word[:-1] & is_of_word[1:])
+        borders = ~(is_of_word[:-1] & is_of_word[1:])  # of all places: no array of places is needed
         starts = np.cumsum(lengths + 1) - lengths - 1
-        return np.add.reduceat(are_borders, starts, dtype=np.int64) > 2  # but its two ends
+        return np.add.reduceat(borders, starts, dtype=np.int64) > 2  # more than its two ends
 
 
 def _of_words() -> Bools:
