@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hanlin.extraction.knowledge.compose import passages
-from hanlin.extraction.knowledge.graph import Found
+from hanlin.extraction.knowledge.lookups import Found
 from hanlin.extraction.knowledge.mentions import MentionFinder
 from hanlin.extraction.knowledge.plan import FUNCTIONS, PlanRefusedError
 from hanlin.extraction.knowledge.plan_run import run_plan

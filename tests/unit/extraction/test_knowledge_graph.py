@@ -1,4 +1,4 @@
-"""Does a store answer the look-ups of a plan, and does Neo4j get the queries that would?"""
+"""Does a store answer the look-ups of a plan?"""
 
 import json
 import sqlite3
@@ -8,10 +8,9 @@ from click.testing import CliRunner
 
 from hanlin.cli.extract import extract as command
 from hanlin.core.errors import ConfigError, HanlinError, InputError, ResourceError
-from hanlin.extraction.knowledge import neo4j
-from hanlin.extraction.knowledge.graph import GraphStore, Ids
+from hanlin.extraction.knowledge.graph import GraphStore
 from hanlin.extraction.knowledge.items import Fact, Kind, Name, Signature
-from hanlin.extraction.knowledge.neo4j import Neo4jGraph
+from hanlin.extraction.knowledge.lookups import MOST, Ids
 
 GRAPH = [
     Kind("liu", "人物"), Name("liu", "刘慈欣", "zh"), Name("liu", "Liu Cixin", "en"),
@@ -65,6 +64,24 @@ def test_all_that_is_known_and_how_two_are_joined(store):
     assert store.find_relationship(["刘慈欣"], ["三体"]).result == ("作者",)
 
 
+def test_of_very_many_facts_the_ones_asked_for_are_found_and_a_cut_is_said(tmp_path):
+    graph = [Fact(f"p{number}", "lives_in", "here") for number in range(MOST + 5)]
+    graph += [Fact("there", "twin_of", "here")]
+    with GraphStore.create(tmp_path / "g.sqlite", graph) as store:
+        found = store.find_entity_or_value(["here"], ["lives_in"])
+        assert len(found.result) == MOST
+        assert found.message.endswith(" (the first 1,000 facts; there may be more)")
+        assert store.find_entity_or_value(["here"], ["twin_of"]).result == ("there",)
+        assert store.find_relationship(["here"], ["there"]).result == ("twin_of",)
+
+
+def test_a_relation_that_is_only_named_as_an_inverse_is_followed_backward(tmp_path):
+    graph = [Fact("liu", "works", "santi"), Signature("author", "作品", "人物", "works")]
+    with GraphStore.create(tmp_path / "g.sqlite", graph) as store:
+        assert store.find_entity_or_value(["santi"], ["author"]).result == ("liu",)
+        assert store.relations() == ["works"]
+
+
 def test_a_store_gives_back_what_it_was_made_of(store):
     assert sorted(map(str, store.items())) == sorted(map(str, GRAPH))
     assert store.sizes() == {"entities": 3, "names": 8, "facts": 4, "relations": 3}
@@ -108,66 +125,6 @@ def test_the_command_imports_and_finds(tmp_path):
         call("graph", "import", tmp_path / "t.tsv", "--out", tmp_path / "g.db")
     with pytest.raises(ConfigError, match="3 names cannot be looked up together"):
         call("graph", "find", out, "a", "b", "c")
-
-
-class Server:
-    """Stands for the network: keeps the queries, and answers from a table of them."""
-
-    def __init__(self, answers):
-        self.answers, self.asked, self.is_closed = answers, [], False
-
-    def execute_query(self, query, values, *, database_):
-        self.asked.append((query, values, database_))
-        return self.answers.get(query, []), None, None
-
-    def close(self):
-        self.is_closed = True
-
-
-ROW = {
-    "head": "santi", "relation": "author", "tail": "liu", "head_name": "三体",
-    "relation_name": "作者", "tail_name": "刘慈欣",
-}  # fmt: skip
-
-
-def test_neo4j_is_asked_with_parameters_and_never_with_text():
-    server = Server({neo4j.FIND: [{"id": "santi"}], neo4j.FACTS_BY: [ROW]})
-    evil = "三体'}) DETACH DELETE e //"
-    with Neo4jGraph(server, database="books") as graph:
-        found = graph.find_entity_or_value([evil], ["作者"])
-    assert server.is_closed
-    assert (
-        found.result == ("刘慈欣",) and found.ids == ("liu",) and found.triples[0].head == "santi"
-    )
-    assert all(evil not in query for query, _, _ in server.asked)
-    query, values, database = server.asked[1]
-    assert query.startswith("MATCH (h:Entity)-[f:FACT]->(t:Entity) WHERE h.id IN $ids AND")
-    assert values == {"ids": ["santi"], "relations": ["作者"], "most": 1000} and database == "books"
-
-
-def test_neo4j_goes_backward_and_between_and_about():
-    server = Server({neo4j.FACTS_INTO: [ROW], neo4j.FACTS_BETWEEN: [ROW], neo4j.FACTS_OF: [ROW]})
-    graph = Neo4jGraph(server)
-    assert graph.find_entity_or_value(Ids(("liu",)), ["作者"]).result == ("三体",)
-    assert graph.find_relationship(Ids(("liu",)), Ids(("santi",))).result == ("作者",)
-    assert graph.get_entity_info(Ids(("liu",))).result == ("三体 作者 刘慈欣",)
-    assert graph.find_entity_or_value(["无名"], ["作者"]).message == "作者 of 无名: 三体"
-
-
-def test_a_store_is_copied_to_neo4j_in_batches(store):
-    server = Server({})
-    assert Neo4jGraph(server).fill(store) == 4
-    rows = {query: values["rows"] for query, values, _ in server.asked if "rows" in values}
-    by_id = {row["id"]: row for row in rows[neo4j.MERGE_ENTITIES]}
-    assert by_id["santi"] == {
-        "id": "santi", "name": "三体", "names": ["三体", "地球往事", "santi"], "types": ["作品"],
-    }  # fmt: skip
-    first = rows[neo4j.MERGE_FACTS][0]
-    assert first == {
-        "head": "santi", "relation": "author", "tail": "liu", "name": "作者",
-        "names": ["author", "作者"],
-    }  # fmt: skip
-    assert [query for query, _, _ in server.asked[:2]] == list(neo4j.INDEXES)
 
 
 def test_a_server_needs_a_password_and_an_answer(monkeypatch, tmp_path):

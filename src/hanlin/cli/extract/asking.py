@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from hanlin.core.records import Grammar
+    from hanlin.extraction.knowledge.lookups import LookUps
     from hanlin.extraction.knowledge.planning import Form
 
 
@@ -16,16 +17,6 @@ class Ask(Protocol):
 
     def __call__(self, questions: Sequence[str], *, grammar: Grammar | None = None) -> list[str]:
         """Return one answer for each question, all of them held to the grammar, if there is one."""
-
-
-class Asked(Protocol):
-    """What is needed of a graph; `GraphStore` and `Neo4jGraph` are such."""
-
-    def named_in(self, question: str) -> list[str]:
-        """Return the names of its entities that stand in a question."""
-
-    def relations(self, language: str) -> list[str]:
-        """Return what its relations are called in a language."""
 
 
 def asker(model: str, *, prompt: str | None = None, max_new_tokens: int = 256) -> Ask:
@@ -57,7 +48,7 @@ def asker(model: str, *, prompt: str | None = None, max_new_tokens: int = 256) -
 
 
 def planned(
-    question: str, ask: Ask, graph: Asked, *, language: str, form: Form, is_held: bool
+    question: str, ask: Ask, graph: LookUps, *, language: str, form: Form, is_held: bool
 ) -> tuple[str, Sequence[str]]:
     """Let a model plan the look-ups for a question.
 

@@ -11,7 +11,7 @@ from hanlin.cli import console
 from hanlin.cli.options import force_option, json_option, max_bad_rows_option, out_option
 
 if TYPE_CHECKING:
-    from hanlin.extraction.knowledge.graph import Found
+    from hanlin.extraction.knowledge.lookups import Found
 
 FILE = click.Path(path_type=Path)
 

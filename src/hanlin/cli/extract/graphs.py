@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hanlin.extraction.knowledge.graph import GraphStore
+    from hanlin.extraction.knowledge.lookups import LookUps
     from hanlin.extraction.knowledge.neo4j import Neo4jGraph
 
 PASSWORD = "NEO4J_PASSWORD"  # noqa: S105 - the name of a variable
 SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 
 
-def open_graph(name: str, *, language: str, user: str, database: str) -> GraphStore | Neo4jGraph:
+def open_graph(name: str, *, language: str, user: str, database: str) -> LookUps:
     """Open a store by its path, or connect to a server by its address.
 
     Raises:
@@ -25,11 +25,11 @@ def open_graph(name: str, *, language: str, user: str, database: str) -> GraphSt
     from hanlin.extraction.knowledge.graph import GraphStore
 
     if name.partition("://")[0] in SCHEMES:
-        return connect(name, user=user, database=database)
+        return connect(name, user=user, database=database, language=language)
     return GraphStore.open(Path(name), language=language)
 
 
-def connect(address: str, *, user: str, database: str) -> Neo4jGraph:
+def connect(address: str, *, user: str, database: str, language: str = "") -> Neo4jGraph:
     """Connect to a Neo4j server with the password in NEO4J_PASSWORD.
 
     Raises:
@@ -47,4 +47,6 @@ def connect(address: str, *, user: str, database: str) -> Neo4jGraph:
             why="it is read from a variable, so that it stands in no list of commands",
             fix=f"export {PASSWORD}=... (empty for a server without passwords)",
         )
-    return Neo4jGraph.connect(address, user=user, password=password, database=database)
+    return Neo4jGraph.connect(
+        address, user=user, password=password, database=database, language=language
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from hanlin.extraction.knowledge.graph import Found, Ids, Triple, fold
+from hanlin.extraction.knowledge.lookups import Found, Ids, LookUps, Triple, fold
 from hanlin.extraction.knowledge.plan import BUILT_IN, FUNCTIONS, parse_plan, refused
 
 MAX_STEPS = 2000  # statements and expressions that are worked on
@@ -20,23 +20,6 @@ COMPARE: Mapping[type, Callable[[Any, Any], bool]] = {
     ast.IsNot: lambda a, b: a is not b, ast.Gt: lambda a, b: a > b, ast.GtE: lambda a, b: a >= b,
     ast.Lt: lambda a, b: a < b, ast.LtE: lambda a, b: a <= b,
 }  # fmt: skip
-
-
-class Graph(Protocol):
-    """What a plan can look up; `graph.GraphStore` and `neo4j.Neo4jGraph` are such."""
-
-    def get_entity_info(self, entity_aliases: Sequence[str]) -> Found:
-        """Return what is known of an entity."""
-
-    def find_entity_or_value(
-        self, entity_aliases: Sequence[str], relation_aliases: Sequence[str]
-    ) -> Found:
-        """Return what an entity is joined with."""
-
-    def find_relationship(
-        self, entity1_aliases: Sequence[str], entity2_aliases: Sequence[str]
-    ) -> Found:
-        """Return how two entities are joined."""
 
 
 class Names(list[str]):
@@ -60,7 +43,7 @@ class Outcome:
     triples: tuple[Triple, ...]
 
 
-def run_plan(code: str, graph: Graph, *, names: Sequence[str] = ()) -> Outcome:
+def run_plan(code: str, graph: LookUps, *, names: Sequence[str] = ()) -> Outcome:
     """Parse a plan and make its look-ups.
 
     Args:
@@ -90,7 +73,7 @@ _NOTHING = object()
 class _Run:
     """Walks a plan that was checked."""
 
-    graph: Graph
+    graph: LookUps
     names: tuple[str, ...] = ()
     variables: dict[str, Any] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)

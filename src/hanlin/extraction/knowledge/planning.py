@@ -12,7 +12,8 @@ from typing import Any, Literal
 from hanlin.core.stage import derive_seed
 from hanlin.extraction.knowledge.compose import is_kept_for_test
 from hanlin.extraction.knowledge.index import GraphIndex
-from hanlin.extraction.knowledge.plan_run import Graph, Outcome, run_plan
+from hanlin.extraction.knowledge.lookups import LookUps
+from hanlin.extraction.knowledge.plan_run import Outcome, run_plan
 from hanlin.extraction.knowledge.slots import hide
 from hanlin.extraction.knowledge.wording import Wording
 
@@ -142,7 +143,7 @@ def code_of(answer: str) -> str:
     return _ESCAPE.sub(lambda m: letters.get(m[1], m[1]), match["code"])
 
 
-def follow(answer: str, graph: Graph, *, names: Sequence[str] = ()) -> Outcome:
+def follow(answer: str, graph: LookUps, *, names: Sequence[str] = ()) -> Outcome:
     """Run the plan in a model's answer; `names` as in `run_plan`.
 
     Raises:
