@@ -242,8 +242,11 @@ def speed(data: Path, aliases: int) -> list[dict[str, Any]]:
     linker = Linker(build(items), Rules())
     linker.finder = finder
     results = []
-    for language, texts in (("zh", zh), ("en", en)):
-        parts = [part for text in texts for _, part in passages(text, 2000)]
+    read = {
+        language: [part for text in texts for _, part in passages(text, 2000)]
+        for language, texts in (("zh", zh), ("en", en))
+    }
+    for language, parts in (*read.items(), ("both", [*read["zh"], *read["en"]])):
         ways: dict[str, Callable[[], object]] = {
             "bare": lambda p=parts: [bare.find_matches_as_indexes(text) for text in p],
             "mentions": lambda p=parts: [finder.find_joined("\n".join(b)) for b in blocks(p)],

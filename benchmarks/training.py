@@ -5,11 +5,14 @@
 
 DATA holds `alpaca_zh_0-3252.json` and `alpaca_en_0-3252.json`. Every tool tunes all weights of the
 same new model of about 20 million parameters for one epoch over the same conversations, in fp32 on
-the processor with one thread, 2,048 tokens a step; the loss counts answers only, so all train the
-same tokens. Seconds are the processor's (wall seconds stand beside them in the JSON).
-Beside them the limit: the same model forward and backward over full rows, nothing else. Then each
-tool once more for the same number of seconds, and the loss of its answers on held-out rows.
-Then Hanlin's epoch beside one of plain transformers with a padded row for each conversation.
+the processor with one thread (OMP_NUM_THREADS=2 for two; that result gets a file of its own), about
+2,048 tokens a step; the loss counts answers only, so all train the same tokens. Seconds are the
+processor's (wall seconds stand beside them in the JSON). Beside them stand the limit, the same
+model forward and backward over full rows and nothing else, and an epoch of plain transformers with
+a padded row for each conversation. Before and behind each of these Hanlin makes some steps: ratios
+are to those, since the machine may be a quarter slower ten minutes later. Then each tool runs once
+more for the seconds that Hanlin's epoch takes: the loss on held-out rows.
+
 A peer that is not installed is left out, with the reason. In parts (`--work DIR --part world`, then
 `hanlin`, `trl packed`, ..., `padded`, `limit`, `hanlin:seconds`, ..., `losses`, `result`) each
 takes a minute or two; those up to `limit` want a quiet machine.
@@ -58,7 +61,9 @@ SHAPE = {
 }  # about 20 million parameters with the vocabulary  # fmt: skip
 TINY = {"hidden_size": 48, "layers": 2, "heads": 2, "max_length": SEQ_LEN}
 VOCAB_SIZE = 8000
-RESULT = Path(__file__).parent / "results" / "training.json"
+BESIDE_STEPS = 6
+NAME = "training" if THREADS == 1 else f"training_{THREADS}_threads"
+RESULT = Path(__file__).parent / "results" / f"{NAME}.json"
 
 
 def make_world(data: Path, folder: Path, *, rows: int, shape: dict[str, int]) -> dict[str, Path]:
@@ -117,10 +122,13 @@ def prepare(world: dict[str, Path], name: str) -> Path:
     return out
 
 
-def ours(world: dict[str, Path], store: Path, out: Path, *, steps: int | None) -> dict[str, Any]:
-    """Tune with Hanlin, packed."""
+def ours(
+    world: dict[str, Path], store: Path, out: Path, *, rows: int, steps: int | None
+) -> dict[str, Any]:
+    """Tune with Hanlin, packed, so many rows at a time; a step is the same for any number."""
     schedule = {
-        "seq_len": SEQ_LEN, "micro_batch_size": ROWS_A_STEP, "learning_rate": RATE,
+        "seq_len": SEQ_LEN, "micro_batch_size": rows, "learning_rate": RATE,
+        "gradient_accumulation_steps": ROWS_A_STEP // rows,
         "scheduler": "constant", "warmup_steps": 0, "weight_decay": 0.0, "log_every": 1,
         "save_every": 10_000, "threads": THREADS, **({"steps": steps} if steps else {"epochs": 1}),
     }  # fmt: skip
@@ -209,11 +217,13 @@ class Bench:
         self.options, self.folder = options, folder
         self.world = {"base": folder / "base", "folder": folder}
         self.store, self.held = folder / "train-store", folder / "heldout-store"
+        self.behind: dict[str, float] = {}
 
     def tools(self) -> dict[str, Callable[[Path, int | None], dict[str, Any]]]:
         """Return what trains, by name: (folder, steps or None for an epoch) -> figures."""
         found: dict[str, Any] = {
-            "hanlin": lambda out, steps: ours(self.world, self.store, out, steps=steps)
+            name: lambda out, steps, r=rows: ours(self.world, self.store, out, rows=r, steps=steps)
+            for name, rows in (("hanlin", ROWS_A_STEP), ("hanlin 2 rows", 2), ("hanlin 1 row", 1))
         }
         peers = ("trl", self.options.trl, trl), ("llamafactory", self.options.llamafactory,
                                                  llamafactory)  # fmt: skip
@@ -236,13 +246,11 @@ class Bench:
             shape = TINY if self.options.tiny else SHAPE
             make_world(self.options.data, self.folder, rows=self.options.rows, shape=shape)
             return [str(prepare(self.world, name)) for name in ("train", "heldout")]
-        if part == "padded":
-            found = padded(self.world, self.store, self._emptied("epoch-padded"))
+        if part in ("padded", "limit", *self.tools()):
+            found = self._beside(part)
         elif part == "losses":
             found = losses(self.world["base"], self.store)
             found["heldout"] = heldout_loss(self.world, self.held, self.world["base"])
-        elif part == "limit":
-            found = limit(self.world)
         elif part == "result":
             result = self.result()
             if self.options.tiny:
@@ -251,8 +259,7 @@ class Bench:
             write_atomic(RESULT.with_suffix(".md"), table(result).encode())
             return f"\n{table(result)}"
         else:
-            tool, _, seconds = part.partition(":")
-            found = self._same_seconds(tool) if seconds else self._epoch(tool)
+            found = self._same_seconds(part.removesuffix(":seconds"))
         write_json(self._file(part), found)
         return found
 
@@ -264,27 +271,44 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         return folder
 
-    def _epoch(self, tool: str) -> dict[str, Any]:
-        out = self._emptied(f"epoch-{tool}")
+    def _beside(self, part: str) -> dict[str, Any]:
+        """Measure a part between two short runs of Hanlin; keep the mean of their steps."""
+        before = self.behind or self._short()
+        found = self._timed(part)
+        self.behind = self._short()
+        for clock in ("wall", "cpu"):
+            mean = (before[clock] + self.behind[clock]) / 2
+            found[f"hanlin_step_{clock}_seconds"] = round(mean, 4)
+        return found
+
+    def _short(self) -> dict[str, float]:
+        found = ours(self.world, self.store, self._emptied("short"), rows=ROWS_A_STEP,
+                     steps=BESIDE_STEPS)  # fmt: skip
+        return {clock: found[f"step_{clock}_seconds"] for clock in ("wall", "cpu")}
+
+    def _timed(self, part: str) -> dict[str, Any]:
+        if part == "limit":
+            return limit(self.world)
+        out = self._emptied(f"epoch-{part}")
         try:
-            found = self.tools()[tool](out, None)
+            if part == "padded":
+                return padded(self.world, self.store, out)
+            return self.tools()[part](out, None)
         except (RuntimeError, OSError, KeyError, IndexError, ValueError) as error:
             return {"left_out": str(error)[-800:]}
-        return found | {
-            "trained_tokens_per_s": round(
-                self._tokens("trained_tokens") / found["train_wall_seconds"], 1
-            ),
-            "trained_tokens_per_cpu_s": round(
-                self._tokens("trained_tokens") / found["train_cpu_seconds"], 1
-            ),
-        }
+
+    def _faster(self, part: str, clock: str) -> float:
+        """Return how many times as long as Hanlin's an epoch takes, as both were at that time."""
+        own, hanlin = read_json(self._file(part)), read_json(self._file("hanlin"))
+        slower = own[f"hanlin_step_{clock}_seconds"] / hanlin[f"step_{clock}_seconds"]
+        taken: float = own[f"train_{clock}_seconds"] / hanlin[f"train_{clock}_seconds"]
+        return 1.0 if part == "hanlin" else taken / slower
 
     def _same_seconds(self, tool: str) -> dict[str, Any]:
         own = read_json(self._file(tool))
         if "left_out" in own:
             return {}
-        seconds = read_json(self._file("hanlin"))["train_cpu_seconds"]
-        steps = max(1, round(seconds * own["steps"] / own["train_cpu_seconds"]))
+        steps = max(1, round(own["steps"] / self._faster(tool, "cpu")))
         out = self._emptied(f"seconds-{tool}")
         found = self.tools()[tool](out, steps)
         return {
@@ -298,25 +322,35 @@ class Bench:
 
     def result(self) -> dict[str, Any]:
         """Return all figures together; a part that was not run is left out."""
-        tools = {
-            tool: self._read(tool, {"left_out": "not run"})
-            | {"same_seconds": self._read(f"{tool}:seconds", {})}
-            for tool in self.tools()
-        }
-        measured = read_json(self._file("limit"))
-        rates = {}
+        tools = {tool: self._row(tool) for tool in self.tools()}
+        measured, rates = read_json(self._file("limit")), {}
         for clock in ("wall", "cpu"):
             dense = ROWS_A_STEP * SEQ_LEN / measured[f"step_{clock}_seconds"]
-            ours_per_s = self._tokens("tokens") / tools["hanlin"][f"train_{clock}_seconds"]
+            ours_per_s = (
+                self._tokens("tokens") / tools["hanlin"][f"train_{clock}_seconds"]
+                * tools["hanlin"][f"step_{clock}_seconds"]
+                / measured[f"hanlin_step_{clock}_seconds"]
+            )  # fmt: skip
             rates[clock] = {"tokens_per_s": round(dense, 1),
                             "ours_over_limit": round(ours_per_s / dense, 3)}  # fmt: skip
         return {
-            "machine": environment.describe(), "rows": self.options.rows,
+            "machine": environment.describe(), "threads": THREADS, "rows": self.options.rows,
             "tokens": self._tokens("tokens"), "trained_tokens": self._tokens("trained_tokens"),
             "tools": tools,
             "limit": rates,
             "packing": self._packing(),
         }  # fmt: skip
+
+    def _row(self, tool: str) -> dict[str, Any]:
+        """Return all figures of a tool."""
+        found = self._read(tool, {"left_out": "not run"})
+        if "left_out" in found:
+            return found
+        for clock, unit in (("wall", "s"), ("cpu", "cpu_s")):
+            rate = self._tokens("trained_tokens") / found[f"train_{clock}_seconds"]
+            found[f"trained_tokens_per_{unit}"] = round(rate, 1)
+            found[f"hanlin_over_it_{clock}"] = round(self._faster(tool, clock), 3)
+        return found | {"same_seconds": self._read(f"{tool}:seconds", {})}
 
     def _read(self, part: str, otherwise: dict[str, Any]) -> dict[str, Any]:
         file = self._file(part)
@@ -326,13 +360,10 @@ class Bench:
     def _packing(self) -> dict[str, Any]:
         if not (self._file("padded").is_file() and self._file("losses").is_file()):
             return {}
-        packed, plain = read_json(self._file("hanlin")), read_json(self._file("padded"))
         return {
-            "padded": plain,
+            "padded": read_json(self._file("padded")),
             **{
-                f"{clock}_time_over_padded": round(
-                    packed[f"epoch_{clock}_seconds"] / plain[f"epoch_{clock}_seconds"], 3
-                )
+                f"{clock}_time_over_padded": round(1 / self._faster("padded", clock), 3)
                 for clock in ("wall", "cpu")
             },
             "untrained_loss": read_json(self._file("losses")),
@@ -345,11 +376,12 @@ class Bench:
 
 def table(result: dict[str, Any]) -> str:
     """Return the figures for people."""
-    machine, ours_ = result["machine"], result["tools"]["hanlin"]
+    machine = result["machine"]
     lines = [
         f"One epoch over {result['rows']} conversations, {result['trained_tokens']:,} trained of "
-        f"{result['tokens']:,} tokens, all weights, fp32, one thread, on {machine['processor']}, "
-        f"{machine['cpus']} cores. Processor seconds: other work on the machine counts little. "
+        f"{result['tokens']:,} tokens, all weights, fp32, {THREADS} thread(s), on "
+        f"{machine['processor']}, {machine['cpus']} cores. Ratios are to steps of "
+        "Hanlin right before and behind. "
         "Made by `python benchmarks/training.py`.", "",
         "| tool | trained tokens per processor second | Hanlin over it | peak memory | "
         "held-out loss after the same processor seconds |", "|---|---:|---:|---:|---:|",
@@ -360,7 +392,7 @@ def table(result: dict[str, Any]) -> str:
             continue
         speed, loss = row["trained_tokens_per_cpu_s"], row["same_seconds"].get("heldout_loss")
         lines.append(
-            f"| {tool} | {speed:,.0f} | {ours_['trained_tokens_per_cpu_s'] / speed:.2f} | "
+            f"| {tool} | {speed:,.0f} | {row['hanlin_over_it_cpu']:.2f} | "
             f"{row['peak_bytes'] / 1e9:.2f} GB | {'' if loss is None else f'{loss:.3f}'} |"
         )
     top = result["limit"]["cpu"]

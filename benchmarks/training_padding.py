@@ -3,7 +3,7 @@
     python benchmarks/training_padding.py BASE STORE OUT
 
 The other side of `--part padded` of benchmarks/training.py: the conversations of our own token
-store, the same ids and labels, four rows a batch filled up to the longest of them, four batches a
+store, the same ids and labels, four rows a batch filled up to the longest of them, six batches a
 step, which is about what a packed step holds.
 """
 
@@ -17,11 +17,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from training_peers import RATE, ROWS_A_STEP, SEQ_LEN, THREADS, figures, run, told
+from training_peers import PADDED_BATCHES, RATE, ROWS_A_STEP, SEQ_LEN, THREADS, figures, run, told
 
 from hanlin.data.store import TokenStore
 
-BATCHES_A_STEP = 4
 Conversation = tuple[Any, Any]  # ids and mask, as tensors
 
 
@@ -112,7 +111,7 @@ def main(base: str, store: str, out: str) -> None:
 
     arguments = TrainingArguments(
         output_dir=out, per_device_train_batch_size=ROWS_A_STEP, num_train_epochs=1,
-        gradient_accumulation_steps=BATCHES_A_STEP, learning_rate=RATE, weight_decay=0.0,
+        gradient_accumulation_steps=PADDED_BATCHES, learning_rate=RATE, weight_decay=0.0,
         lr_scheduler_type="constant", adam_beta2=0.95, optim="adamw_torch_fused", seed=1,
         use_cpu=True, report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True,
         remove_unused_columns=False,

@@ -14,7 +14,8 @@ from typing import Any
 from hanlin.core.files import write_json
 
 SEQ_LEN, ROWS_A_STEP, RATE, HELD_OUT = 512, 4, 1e-3, 60
-THREADS = 1  # of each tool: its processor seconds then mean the same on a machine that is shared
+PADDED_BATCHES = 6  # of a step: 24 conversations hold about the tokens of a packed step
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "1"))  # of each tool
 CLOCK = """
 import json, time
 from transformers import TrainerCallback
@@ -35,12 +36,13 @@ import sys, torch
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
-base, rows, out, packing, steps = sys.argv[1:]
+base, rows, out, packing, steps, batches = sys.argv[1:]
 torch.set_num_threads(torch.get_num_threads())
 started = time.perf_counter()
 packed = packing == "packed"
 config = SFTConfig(
     output_dir=out, max_length=512, packing=packed, per_device_train_batch_size=4,
+    gradient_accumulation_steps=int(batches),
     num_train_epochs=1, max_steps=int(steps), learning_rate=1e-3, lr_scheduler_type="constant",
     warmup_steps=0, completion_only_loss=True, bf16=False, fp16=False, use_cpu=True,
     gradient_checkpointing=False, report_to="none", save_strategy="no", logging_steps=5,
@@ -100,11 +102,17 @@ def trl(
     """Tune with TRL, padded or packed."""
     seconds, peak, printed = run(
         [venv / "bin" / "python", "-c", TRL, world["base"],
-         world["folder"] / "train.pairs.jsonl", out, packing, str(steps or -1)],
+         world["folder"] / "train.pairs.jsonl", out, packing, str(steps or -1),
+         str(batches_a_step(packing))],
     )  # fmt: skip
     found = told(printed)
     more = {"prepare_seconds": round(found["prepare_seconds"], 2), "attention": found["attention"]}
     return figures(seconds, peak, wall=found["wall"], cpu=found["cpu"]) | more
+
+
+def batches_a_step(packing: str) -> int:
+    """Return how many batches make a step, so that all tools see about as many tokens in one."""
+    return 1 if packing == "packed" else PADDED_BATCHES
 
 
 def told(printed: str) -> Any:  # noqa: ANN401
@@ -123,6 +131,7 @@ def llamafactory(
         "finetuning_type": "full", "dataset": "rows", "dataset_dir": str(folder),
         "template": "empty", "cutoff_len": SEQ_LEN, "output_dir": str(out),
         "per_device_train_batch_size": ROWS_A_STEP, "learning_rate": RATE,
+        "gradient_accumulation_steps": batches_a_step(packing),
         "lr_scheduler_type": "constant", "num_train_epochs": 1.0, "max_steps": steps or -1,
         "logging_steps": 1, "save_strategy": "no", "report_to": "none", "use_cpu": True,
         "optim": "adamw_torch_fused", "packing": packing == "packed",
