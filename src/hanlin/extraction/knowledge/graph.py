@@ -21,12 +21,14 @@ from hanlin.core.errors import InputError
 from hanlin.core.files import atomic_file
 from hanlin.extraction.knowledge.items import Fact, Item, Kind, Name, Signature, ValueKind
 from hanlin.extraction.knowledge.lookups import (
+    ANY,
     ENDS,
     MOST,
     Called,
     End,
     FactRow,
     LookUps,
+    Only,
     Relation,
     fold,
 )
@@ -186,17 +188,10 @@ class GraphStore(LookUps):
         for id_ in sorted({*used, *inverses, *inverses.values()}):
             yield Relation(id_, tuple(self._names(id_)), inverses.get(id_, ""), id_ in used)
 
-    def facts(
-        self,
-        end: End,
-        ids: Sequence[str],
-        *,
-        relations: Collection[str] | None = None,
-        others: Collection[str] | None = None,
-    ) -> list[FactRow]:
+    def facts(self, end: End, ids: Sequence[str], only: Only = ANY) -> list[FactRow]:
         """Return the facts that have one of the ids at an end, in the order of the file."""
         query, found = FACTS[end], list[FactRow]()
-        held = [None if only is None else json.dumps(sorted(only)) for only in (relations, others)]
+        held = [None if own is None else json.dumps(own) for own in (only.relations, only.others)]
         for id_ in ids:
             found += cast(list[FactRow], list(self._rows(query, id_, *held, MOST - len(found))))
             if len(found) >= MOST:

@@ -76,6 +76,22 @@ class Relation:
     has_facts: bool = True
 
 
+@dataclass(frozen=True)
+class Only:
+    """Which facts are meant; None is any.
+
+    Attributes:
+        relations: of which.
+        others: with which ids at the other end.
+    """
+
+    relations: Sequence[str] | None = None
+    others: Sequence[str] | None = None
+
+
+ANY = Only()
+
+
 class LookUps(Closing):
     """A knowledge graph that can be asked.
 
@@ -111,21 +127,13 @@ class LookUps(Closing):
         """Return the relations of the facts and their inverses, by id."""
 
     @abstractmethod
-    def facts(
-        self,
-        end: End,
-        ids: Sequence[str],
-        *,
-        relations: Collection[str] | None = None,
-        others: Collection[str] | None = None,
-    ) -> list[FactRow]:
+    def facts(self, end: End, ids: Sequence[str], only: Only = ANY) -> list[FactRow]:
         """Return the facts that have one of the ids at an end, at most `MOST`.
 
         Args:
             end: where the ids stand.
             ids: whose facts come one after the other.
-            relations: only facts of these.
-            others: only facts that have one of these at the other end.
+            only: which of them.
         """
 
     def get_entity_info(self, entity_aliases: Sequence[str]) -> Found:
@@ -146,7 +154,7 @@ class LookUps(Closing):
         for names in self._wanted(relation_aliases) if ids else ():
             for end, other in ENDS:
                 relations = self._relations_called(names, is_inverse=end == "tail")
-                rows = self.facts(end, ids, relations=relations) if relations else []
+                rows = self.facts(end, ids, Only(relations)) if relations else []
                 if not rows:
                     continue
                 triples = self._triples(rows)
@@ -160,12 +168,9 @@ class LookUps(Closing):
         self, entity1_aliases: Sequence[str], entity2_aliases: Sequence[str]
     ) -> Found:
         """Return the relations between two entities, in either direction."""
-        first, second = self.entities(entity1_aliases), self.entities(entity2_aliases)
-        rows = [
-            *self.facts("head", first, others=second),
-            *self.facts("tail", first, others=second),
-        ]
-        triples = self._triples(rows)
+        ids = self.entities(entity1_aliases)
+        only = Only(others=self.entities(entity2_aliases))
+        triples = self._triples([*self.facts("head", ids, only), *self.facts("tail", ids, only)])
         names = tuple(dict.fromkeys(t.relation_name for t in triples))
         call = f"between {self._said(entity1_aliases)} and {self._said(entity2_aliases)}"
         return Found(names, f"{call}: {_listed(names, triples)}", tuple(triples))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from typing import Any, Protocol, Self
 
@@ -21,11 +22,13 @@ from hanlin.core.extras import require
 from hanlin.extraction.knowledge.graph import GraphStore
 from hanlin.extraction.knowledge.items import Fact, Name
 from hanlin.extraction.knowledge.lookups import (
+    ANY,
     MOST,
     Called,
     End,
     FactRow,
     LookUps,
+    Only,
     Relation,
     fold,
 )
@@ -183,23 +186,12 @@ class Neo4jGraph(LookUps):
             for row in self._rows(RELATIONS)
         ]
 
-    def facts(
-        self,
-        end: End,
-        ids: Sequence[str],
-        *,
-        relations: Collection[str] | None = None,
-        others: Collection[str] | None = None,
-    ) -> list[FactRow]:
+    def facts(self, end: End, ids: Sequence[str], only: Only = ANY) -> list[FactRow]:
         """Return the facts that have one of the ids at an end, in the order of the store."""
         if not ids:
             return []
-        only = {
-            name: None if held is None else sorted(held)
-            for name, held in (("relations", relations), ("others", others))
-        }
         rows = [{"id": id_, "at": place} for place, id_ in enumerate(ids)]
-        found = self._rows(FACTS[end], rows=rows, most=MOST, **only)
+        found = self._rows(FACTS[end], rows=rows, most=MOST, **asdict(only))
         return [(row["head"], row["relation"], row["tail"], row["kind"]) for row in found]
 
     def _among(self, query: str, words: Sequence[str]) -> set[str]:
