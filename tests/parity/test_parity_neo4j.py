@@ -117,6 +117,10 @@ def test_the_commands_copy_and_ask(tmp_path, server, world_file, empty, monkeypa
     )
     shown = call("graph", "neo4j", world_file, server.address, "--user", server.user)
     assert shown == f"{server.address}: {facts:,} facts\n"
+    for arguments in ((head,), (head, tail), (head, "--relation", relation)):
+        found = call("graph", "find", server.address, *arguments, *own)
+        assert found == call("graph", "find", world_file, *arguments, "--language", "zh")
+        assert tail in found or relation in found
     asked = call("ask", server.address, "--plan", plan, *own)
     assert asked == call("ask", world_file, "--plan", plan, "--language", "zh")
     assert tail in asked.splitlines()[0] and f"{head} · {relation} · {tail}" in asked

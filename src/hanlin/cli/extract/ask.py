@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hanlin.cli import console
+from hanlin.cli.extract.graphs import open_graph, server_options
 from hanlin.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 @click.option("--prompt", help="Prompt format; without it the one the model was tuned on.")
 @click.option("--max-new-tokens", default=512, show_default=True, type=click.IntRange(1),
               help="Longest plan.")  # fmt: skip
-@click.option("--user", default="neo4j", show_default=True, help="Name on a Neo4j server.")
-@click.option("--database", default="neo4j", show_default=True, help="Database on it.")
+@server_options
 @json_option
 def ask(  # noqa: PLR0913 - one argument for each option
     graph: str, question: str | None, model: str | None, plan_file: Path | None, language: str,
@@ -53,7 +53,6 @@ def ask(  # noqa: PLR0913 - one argument for each option
       hanlin extract ask world.sqlite --plan plan.txt --json
     """
     from hanlin.cli.extract.asking import asker, planned
-    from hanlin.cli.extract.graphs import open_graph
     from hanlin.core.errors import ConfigError
     from hanlin.extraction.knowledge.plan_run import run_plan
     from hanlin.extraction.knowledge.planning import code_of

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hanlin.cli import console
+from hanlin.cli.extract.graphs import connect, open_graph, server_options
 from hanlin.cli.options import force_option, json_option, max_bad_rows_option, out_option
 
 if TYPE_CHECKING:
@@ -70,15 +71,19 @@ def import_(
 
 
 @graph.command()
-@click.argument("store", type=FILE)
+@click.argument("graph")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--relation", "relations", multiple=True, help="What is asked for (repeatable).")
 @click.option("--language", default="", help="In which entities are named, zh or en.")
+@server_options
 @json_option
-def find(
-    store: Path, names: tuple[str, ...], relations: tuple[str, ...], language: str, as_json: bool
-) -> None:
+def find(  # noqa: PLR0913 - one argument for each option
+    graph: str, names: tuple[str, ...], relations: tuple[str, ...], language: str, user: str,
+    database: str, as_json: bool,
+) -> None:  # fmt: skip
     """Look up an entity, what it is joined with, or (two names) how two are joined.
+
+    GRAPH is a store (.sqlite), or the address of a Neo4j server.
 
     \b
     Examples:
@@ -87,14 +92,13 @@ def find(
       hanlin extract graph find world.sqlite 刘立正 青石镇 --json
     """
     from hanlin.core.errors import ConfigError
-    from hanlin.extraction.knowledge.graph import GraphStore
 
     if len(names) > 2 or (relations and len(names) > 1):
         raise ConfigError(
             f"{len(names)} names cannot be looked up together",
             fix="give one name, perhaps with --relation, or two names",
         )
-    with GraphStore.open(store, language=language) as opened:
+    with open_graph(graph, language=language, user=user, database=database) as opened:
         if relations:
             found = opened.find_entity_or_value(names, relations)
         elif len(names) == 2:
@@ -115,8 +119,7 @@ def _show(found: Found, *, as_json: bool) -> None:
 @graph.command()
 @click.argument("store", type=FILE)
 @click.argument("address")
-@click.option("--user", default="neo4j", show_default=True, help="Name on the server.")
-@click.option("--database", default="neo4j", show_default=True, help="Database on the server.")
+@server_options
 @json_option
 def neo4j(store: Path, address: str, user: str, database: str, as_json: bool) -> None:
     """Copy a store to a Neo4j server; the password is read from NEO4J_PASSWORD.
@@ -125,7 +128,6 @@ def neo4j(store: Path, address: str, user: str, database: str, as_json: bool) ->
     Examples:
       hanlin extract graph neo4j world.sqlite neo4j://localhost:7687
     """
-    from hanlin.cli.extract.graphs import connect
     from hanlin.extraction.knowledge.graph import GraphStore
 
     with (

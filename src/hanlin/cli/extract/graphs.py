@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 if TYPE_CHECKING:
     from hanlin.extraction.knowledge.lookups import LookUps
@@ -12,6 +15,14 @@ if TYPE_CHECKING:
 
 PASSWORD = "NEO4J_PASSWORD"  # noqa: S105 - the name of a variable
 SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def server_options(command: F) -> F:
+    """Add --user and --database of a Neo4j server to a command."""
+    for name, help in (("database", "Database on it."), ("user", "Name on a Neo4j server.")):
+        command = click.option(f"--{name}", default="neo4j", show_default=True, help=help)(command)
+    return command
 
 
 def open_graph(name: str, *, language: str, user: str, database: str) -> LookUps:
