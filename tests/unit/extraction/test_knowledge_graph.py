@@ -134,5 +134,12 @@ def test_a_server_needs_a_password_and_an_answer(monkeypatch, tmp_path):
     assert "NEO4J_PASSWORD" in caught.value.fix
     pytest.importorskip("neo4j")
     monkeypatch.setenv("NEO4J_PASSWORD", "x")
-    with pytest.raises(ResourceError, match="no Neo4j server can be used at neo4j://localhost:1"):
-        call("ask", "neo4j://localhost:1", "--plan", __file__)
+    for address in ("neo4j://localhost:1", "bolt://localhost:none", "bolt://"):
+        with pytest.raises(ResourceError, match=f"no Neo4j server can be used at {address}"):
+            call("ask", address, "--plan", __file__)
+
+
+def test_another_kind_of_address_is_refused():
+    with pytest.raises(ConfigError, match="is no address of a Neo4j server") as caught:
+        call("graph", "find", "http://localhost:7474", "三体")
+    assert "bolt://HOST:7687" in caught.value.fix

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hanlin.core.errors import ConfigError
+
 if TYPE_CHECKING:
     from hanlin.extraction.knowledge.lookups import LookUps
     from hanlin.extraction.knowledge.neo4j import Neo4jGraph
@@ -30,12 +32,18 @@ def open_graph(name: str, *, language: str, user: str, database: str) -> LookUps
 
     Raises:
         InputError: there is no store.
-        ConfigError: a server is meant and no password is set.
+        ConfigError: a server is meant and no password is set, or its address is none.
         ResourceError: no server answers.
     """
     from hanlin.extraction.knowledge.graph import GraphStore
 
-    if name.partition("://")[0] in SCHEMES:
+    scheme, is_address, _ = name.partition("://")
+    if is_address and scheme not in SCHEMES:
+        raise ConfigError(
+            f"{name} is no address of a Neo4j server",
+            fix="write bolt://HOST:7687 or neo4j://HOST:7687, or the path of a store",
+        )
+    if is_address:
         return connect(name, user=user, database=database, language=language)
     return GraphStore.open(Path(name), language=language)
 
@@ -48,7 +56,6 @@ def connect(address: str, *, user: str, database: str, language: str = "") -> Ne
         MissingExtraError: the driver is not installed.
         ResourceError: no server answers.
     """
-    from hanlin.core.errors import ConfigError
     from hanlin.extraction.knowledge.neo4j import Neo4jGraph
 
     password = os.environ.get(PASSWORD)

@@ -126,12 +126,14 @@ class Neo4jGraph(LookUps):
         """
         library = require("neo4j", extra="neo4j", purpose="a graph on a Neo4j server")
         errors = (library.exceptions.DriverError, library.exceptions.Neo4jError)
-        driver = library.GraphDatabase.driver(address, auth=(user, password))
+        driver = None
         try:
+            driver = library.GraphDatabase.driver(address, auth=(user, password))
             driver.verify_connectivity()  # at once, where a query would be tried for 30 s
             driver.execute_query("RETURN 1", database_=database)
-        except errors as error:
-            driver.close()
+        except (*errors, ValueError) as error:  # ValueError: the address
+            if driver is not None:
+                driver.close()
             raise ResourceError(
                 f"no Neo4j server can be used at {address}",
                 why=f"{error}".partition("\n")[0],
