@@ -5,7 +5,7 @@ import random
 import pytest
 from click.testing import CliRunner
 
-from graph_server import graph_server
+from graph_server import PASSWORD, USER, graph_server
 from hanlin.cli.extract import extract as command
 from hanlin.core.errors import ResourceError
 from hanlin.extraction.facts import Extraction, Mention, Relation
@@ -20,8 +20,8 @@ from knowledge_world import make_world
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with graph_server(tmp_path_factory.mktemp("server")) as running:
-        yield running
+    with graph_server(tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def world_file(tmp_path_factory):
 
 
 def connect(server, **more):
-    return Neo4jGraph.connect(server.address, user=server.user, password=server.password, **more)
+    return Neo4jGraph.connect(server, user=USER, password=PASSWORD, **more)
 
 
 @pytest.fixture
@@ -101,8 +101,8 @@ def test_of_very_many_facts_the_first_thousand_are_given(tmp_path, empty):
 
 
 def test_the_commands_copy_and_ask(tmp_path, server, world_file, empty, monkeypatch):
-    monkeypatch.setenv("NEO4J_PASSWORD", server.password)
-    own = ("--user", server.user, "--language", "zh")
+    monkeypatch.setenv("NEO4J_PASSWORD", PASSWORD)
+    own = ("--user", USER, "--language", "zh")
     with GraphStore.open(world_file, language="zh") as store:
         head, relation, tail = next(
             (store.name(f.head), store.name(f.relation), store.name(f.tail))
@@ -115,13 +115,13 @@ def test_the_commands_copy_and_ask(tmp_path, server, world_file, empty, monkeypa
         f"relation_aliases={[relation]})\n",
         encoding="utf-8",
     )
-    shown = call("graph", "neo4j", world_file, server.address, "--user", server.user)
-    assert shown == f"{server.address}: {facts:,} facts\n"
+    shown = call("graph", "neo4j", world_file, server, "--user", USER)
+    assert shown == f"{server}: {facts:,} facts\n"
     for arguments in ((head,), (head, tail), (head, "--relation", relation)):
-        found = call("graph", "find", server.address, *arguments, *own)
+        found = call("graph", "find", server, *arguments, *own)
         assert found == call("graph", "find", world_file, *arguments, "--language", "zh")
         assert tail in found or relation in found
-    asked = call("ask", server.address, "--plan", plan, *own)
+    asked = call("ask", server, "--plan", plan, *own)
     assert asked == call("ask", world_file, "--plan", plan, "--language", "zh")
     assert tail in asked.splitlines()[0] and f"{head} · {relation} · {tail}" in asked
 
@@ -150,8 +150,8 @@ def test_a_server_that_leaves_is_said(server):
 
 def test_a_wrong_password_or_database_is_said(server):
     for user, password, database in (
-        (server.user, "wrong", "neo4j"), (server.user, server.password, "no-such-database"),
+        (USER, "wrong", "neo4j"), (USER, PASSWORD, "no-such-database"),
     ):  # fmt: skip
         with pytest.raises(ResourceError, match="no Neo4j server can be used at") as caught:
-            Neo4jGraph.connect(server.address, user=user, password=password, database=database)
+            Neo4jGraph.connect(server, user=user, password=password, database=database)
         assert "NEO4J_PASSWORD" in caught.value.fix

@@ -132,7 +132,6 @@ def test_a_server_needs_a_password_and_an_answer(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match="the password for neo4j://localhost:1") as caught:
         call("ask", "neo4j://localhost:1", "--plan", __file__)
     assert "NEO4J_PASSWORD" in caught.value.fix
-    pytest.importorskip("neo4j")
     monkeypatch.setenv("NEO4J_PASSWORD", "x")
     for address in ("neo4j://localhost:1", "bolt://localhost:none", "bolt://"):
         with pytest.raises(ResourceError, match=f"no Neo4j server can be used at {address}"):

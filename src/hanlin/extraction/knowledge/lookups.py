@@ -210,10 +210,6 @@ class LookUps(Closing):
         own = [relation for relation in self._relations.values() if relation.has_facts]
         return list(dict.fromkeys(self._best(one.id, one.names, language) for one in own))
 
-    def relation_names(self, relation: str) -> set[str]:
-        """Return all that a relation is called, folded."""
-        return self._relation_names.get(relation, set())
-
     def name(self, id_: str, language: str = "") -> str:
         """Return what something is called, in a language or the graph's.
 
@@ -235,7 +231,10 @@ class LookUps(Closing):
         return found or _end(id_)
 
     def _said(self, aliases: Sequence[str]) -> str:
-        return ", ".join(map(self.name, aliases) if isinstance(aliases, Ids) else aliases)
+        if not isinstance(aliases, Ids):
+            return ", ".join(aliases)
+        names = self.names_of(aliases)
+        return ", ".join(self._best(id_, names.get(id_, ())) for id_ in aliases)
 
     def _triples(self, rows: Sequence[FactRow]) -> list[Triple]:
         names = self.names_of(
@@ -264,14 +263,12 @@ class LookUps(Closing):
 
     def _relations_called(self, names: set[str], *, is_inverse: bool) -> list[str]:
         """Return the ids of relations with one of the names, or whose inverses have one."""
-        found = []
-        for relation in self._relations:
-            own = self.relation_names(relation)
-            if is_inverse:
-                own = own | self.relation_names(self._inverses.get(relation, ""))
-            if own & names:
-                found.append(relation)
-        return found
+        called = {id_ for id_, own in self._relation_names.items() if own & names}
+        return [
+            id_
+            for id_ in self._relations
+            if id_ in called or (is_inverse and self._inverses.get(id_) in called)
+        ]
 
     @cached_property
     def _relations(self) -> dict[str, Relation]:
